@@ -1,0 +1,1 @@
+"""The ground both processes stand on. Never imports torch, gradio or the ML stack."""

@@ -1,0 +1,120 @@
+"""Who may do what: roles, verbs, objects and the one function `can`. The data layer calls it; nobody else decides.
+
+Another team's object is not "forbidden" but absent: TeamStore never finds it (promise P9).
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import assert_never
+
+from models.domain.ids import KeyId, TeamId, UserId
+
+
+class Role(StrEnum):
+    """A person's part in one team."""
+
+    OWNER = "owner"
+    MEMBER = "member"
+    VIEWER = "viewer"
+
+
+class Verb(StrEnum):
+    READ = "read"
+    USE = "use"  # chat with, train on, merge
+    CREATE = "create"
+    CHANGE = "change"  # cancel, rename, hold
+    DELETE = "delete"
+
+
+class Kind(StrEnum):
+    """Kinds of objects that `can` knows."""
+
+    DATASET = "dataset"
+    JOB = "job"
+    ADAPTER = "adapter"
+    MERGE = "merge"
+    BASE = "base"
+    CONVERSATION = "conversation"
+    KEY = "key"
+    SECRET = "secret"
+    PERSON = "person"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Object:
+    """What is asked about. `team` None means instance-wide (base models, samples); `owner` who made it."""
+
+    kind: Kind
+    team: TeamId | None
+    owner: UserId | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A signed-in person, acting in one team."""
+
+    user: UserId
+    team: TeamId
+    role: Role
+    is_admin: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key:
+    """An API key: its person's rights in the key's team, never an administrator's."""
+
+    key: KeyId
+    user: UserId
+    team: TeamId
+    role: Role
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """The installation itself: start-up imports and the command line on the machine."""
+
+    team: TeamId
+
+
+Principal = Member | Key | System
+
+_MEMBER_MAKES = frozenset({Kind.DATASET, Kind.JOB, Kind.ADAPTER, Kind.MERGE, Kind.CONVERSATION})
+
+
+def can(principal: Principal, verb: Verb, thing: Object) -> bool:
+    """The whole table. Instance-wide things are read and used by all and written by instance admins."""
+    match principal:
+        case System():
+            return True
+        case Member(is_admin=True):
+            if thing.team is None or thing.kind is Kind.PERSON:
+                return True
+            return thing.team == principal.team and _in_team(principal.user, Role.OWNER, verb, thing)
+        case Member() | Key():
+            if thing.team is None:
+                return verb in (Verb.READ, Verb.USE)
+            return thing.team == principal.team and _in_team(principal.user, principal.role, verb, thing)
+        case _:
+            assert_never(principal)
+
+
+def _in_team(user: UserId, role: Role, verb: Verb, thing: Object) -> bool:
+    if thing.kind is Kind.KEY:
+        return thing.owner == user or (role is Role.OWNER and verb in (Verb.READ, Verb.DELETE))
+    if thing.kind is Kind.CONVERSATION:
+        return verb is Verb.CREATE or thing.owner == user
+    if thing.kind in (Kind.SECRET, Kind.PERSON):
+        return role is Role.OWNER
+    match role:
+        case Role.OWNER:
+            return True
+        case Role.MEMBER:
+            if verb in (Verb.READ, Verb.USE):
+                return True
+            if verb is Verb.CREATE:
+                return thing.kind in _MEMBER_MAKES
+            return thing.kind in _MEMBER_MAKES and thing.owner == user
+        case Role.VIEWER:
+            return verb is Verb.READ or (verb is Verb.USE and thing.kind in (Kind.ADAPTER, Kind.MERGE, Kind.BASE))
+        case _:
+            assert_never(role)

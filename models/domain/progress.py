@@ -1,0 +1,77 @@
+"""What a child says while it works: one JSON object a line in `events.jsonl`, later rows.
+
+The child writes them, the supervisor turns them into rows, pages and the API read those. Losses are per
+trained token (nats), rates are per second, `step` counts optimiser steps from 1.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from models.domain.job import Phase
+
+
+class _Said(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+
+
+class PhaseBegan(_Said):
+    type: Literal["phase"] = "phase"
+    phase: Phase
+
+
+class Progressed(_Said):
+    """`done` of `total`, in `unit` (steps, rows, bytes, tensors): what a progress bar needs."""
+
+    type: Literal["progress"] = "progress"
+    done: int
+    total: int | None
+    unit: str
+
+
+class StepDone(_Said):
+    """One optimiser step. `trained_tokens` is this step's count of tokens in the loss."""
+
+    type: Literal["step"] = "step"
+    step: int
+    total_steps: int
+    epoch: float
+    loss_per_token: float
+    grad_norm: float
+    learning_rate: float
+    trained_tokens: int
+    step_seconds: float
+
+
+class Evaluated(_Said):
+    """Validation at `step` (0 is the base): token-weighted mean loss over `trained_tokens` tokens."""
+
+    type: Literal["eval"] = "eval"
+    step: int
+    loss_per_token: float
+    trained_tokens: int
+
+
+class CheckpointSaved(_Said):
+    """`directory` is relative to the job directory and holds a verified manifest."""
+
+    type: Literal["checkpoint"] = "checkpoint"
+    step: int
+    directory: str
+
+
+class Remarked(_Said):
+    """A sentence for the person who watches."""
+
+    type: Literal["message"] = "message"
+    level: Literal["info", "warn", "error"] = "info"
+    text: str
+
+
+Said = Annotated[
+    PhaseBegan | Progressed | StepDone | Evaluated | CheckpointSaved | Remarked, Field(discriminator="type")
+]
+SAID: TypeAdapter[Said] = TypeAdapter(Said)

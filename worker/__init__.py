@@ -1,0 +1,1 @@
+"""Supervises jobs, trains, merges and chats. Never imported by the web application."""
