@@ -1,0 +1,141 @@
+"""Turns one job directory into an outcome: `python -P -m worker.child DIR [--alone]`.
+
+The only entry of the child process. Knows files and signals, nothing of SQL, Redis or users. What a job needs
+is imported when its kind is known, so a toy starts in a fraction of a second and torch loads only here.
+
+Its life hangs on stdin: the supervisor writes a byte for every lease it has kept. End of file, or silence
+for `order.silence_seconds`, ends the process at once (exit code 70); `--alone` lets a person run it by hand.
+"""
+
+import argparse
+import errno
+import logging
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import assert_never
+
+from models.domain.errors import AppError, Code, JobFailed
+from models.domain.job import JobKind
+from worker.jobdir import JobDir, Outcome
+from worker.stop import Stop
+
+EXIT_ORPHANED = 70
+
+log = logging.getLogger("tuneroom.child")
+
+
+def main(arguments: list[str]) -> None:
+    """Never returns: exits 0 once outcome.json is written, whatever it says."""
+    parser = argparse.ArgumentParser(prog="worker.child", description="Run one job directory.")
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--alone", action="store_true", help="no supervisor: do not watch stdin")
+    options = parser.parse_args(arguments)
+    stop = Stop()
+    signal.signal(signal.SIGTERM, lambda *_: stop.ask())
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    jobdir = JobDir(options.directory.resolve())
+    order = jobdir.order()
+    if not options.alone:
+        threading.Thread(target=_live_by_stdin, args=(order.silence_seconds,), daemon=True).start()
+    _set_environment(order.threads)
+    jobdir.finish(_attempt(jobdir, order.kind, stop))
+    logging.shutdown()
+    sys.stdout.flush()
+    # Past this line there is nothing to lose, and GPU teardown has been seen to hang (unsloth#7938).
+    os._exit(0)
+
+
+def _set_environment(threads: int) -> None:
+    """Before torch is loaded. Spinning at barriers made one step six times slower beside a busy process."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def _live_by_stdin(silence_seconds: float) -> None:
+    """End the process when the supervisor is gone or has lost its lease. Monotonic: the clock may be set."""
+    last_heard = time.monotonic()
+    while True:
+        left = last_heard + silence_seconds - time.monotonic()
+        if left <= 0:
+            os._exit(EXIT_ORPHANED)
+        readable, _, _ = select.select([0], [], [], left)
+        if not readable:
+            continue
+        if not os.read(0, 4096):
+            os._exit(EXIT_ORPHANED)
+        last_heard = time.monotonic()
+
+
+def _attempt(jobdir: JobDir, kind: JobKind, stop: Stop) -> Outcome:
+    """Run the job; every way to fail becomes an outcome. The one door of this process."""
+    try:
+        return _run(jobdir, kind, stop)
+    except AppError as error:
+        log.info("job failed: %s", error.message)
+        return _failed(error)
+    except MemoryError:
+        return _failed(_out_of_memory())
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            log.exception("unexpected system error")
+            return _failed(_internal())
+        message = "the disk of this worker is full. Free some space; the job goes on from its last checkpoint."
+        return _failed(JobFailed(message, code=Code.DISK_FULL))
+    except Exception as error:
+        log.exception("unexpected error")
+        return _failed(_out_of_memory() if _says_out_of_memory(error) else _internal())
+
+
+def _run(jobdir: JobDir, kind: JobKind, stop: Stop) -> Outcome:
+    match kind:
+        case JobKind.TOY:
+            from worker.toy import run
+        case JobKind.CHECK_DATA:
+            from worker.data.check import run
+        case JobKind.ADD_BASE:
+            from worker.bases.convert import run
+        case JobKind.TRAIN:
+            from worker.train.run import run
+        case JobKind.MERGE:
+            from worker.merge.run import run
+        case _:
+            assert_never(kind)
+    return run(jobdir, stop)
+
+
+def _failed(error: AppError) -> Outcome:
+    return Outcome(status="failed", error=error.to_json())
+
+
+def _says_out_of_memory(error: Exception) -> bool:
+    """torch.OutOfMemoryError on a device; on the host a RuntimeError of its allocator. Without importing torch."""
+    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+
+
+def _out_of_memory() -> JobFailed:
+    return JobFailed(
+        "the job needed more memory than this device has left. Use fewer rows per forward pass, a shorter "
+        "max_length, a smaller base or NF4, then start it again.",
+        code=Code.OUT_OF_MEMORY,
+    )
+
+
+def _internal() -> JobFailed:
+    return JobFailed(
+        "something unexpected stopped this job; the worker's log has the details. "
+        "Start it again, and tell an administrator if it happens twice.",
+        code=Code.INTERNAL,
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
