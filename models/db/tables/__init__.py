@@ -1,0 +1,17 @@
+"""All tables, so that importing this package fills `Base.metadata`."""
+
+from models.db.tables.adapter import Adapter, Merge
+from models.db.tables.base import Base, db_now
+from models.db.tables.base_model import BaseModel
+from models.db.tables.blob import Blob
+from models.db.tables.conversation import Conversation, Message
+from models.db.tables.dataset import Dataset, DatasetVersion
+from models.db.tables.job import Checkpoint, Job, JobEvent, Metric
+from models.db.tables.people import ApiKey, Membership, Secret, Team, User
+from models.db.tables.worker import Lease, Worker
+
+__all__ = [
+    "Adapter", "ApiKey", "Base", "BaseModel", "Blob", "Checkpoint", "Conversation", "Dataset", "DatasetVersion",
+    "Job", "JobEvent", "Lease", "Membership", "Merge", "Message", "Metric", "Secret", "Team", "User", "Worker",
+    "db_now",
+]  # fmt: skip

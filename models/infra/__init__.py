@@ -1,0 +1,1 @@
+"""The seams to the outside: settings, storage, broker, streams, sweep, secrets."""

@@ -1,0 +1,132 @@
+"""One frozen Settings per process, read once from `TUNEROOM_*`, from which every URL spelling is derived."""
+
+import os
+import tempfile
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from models.domain.errors import Code, Invalid
+
+MAX_SOCKET_PATH_BYTES = 100  # sun_path holds 108; kombu and we append nothing, but leave room
+
+
+class Settings(BaseSettings):
+    """Where everything is and how long everything may take. Frozen; `TUNEROOM_<NAME>` overrides each field."""
+
+    model_config = SettingsConfigDict(env_prefix="TUNEROOM_", frozen=True, extra="ignore")
+
+    data_dir: Path = Field(Path("var"), description="All state of an embedded installation lives below it")
+    database_url: str | None = Field(None, description="None: SQLite below data_dir")
+    redis_url: str | None = Field(None, description="None: the embedded Valkey below data_dir")
+    storage_url: str | None = Field(None, description="fsspec URL; None: file:// below data_dir")
+    secret_key_file: Path | None = Field(None, description="None: data_dir/secret.key, made at first use, mode 0600")
+
+    host: str = "127.0.0.1"
+    port: int = Field(7860, ge=0, le=65535)
+    public_url: str | None = Field(None, description="None: http://host:port; builds every link")
+    trusted_proxies: str = Field("", description="Comma-separated addresses of TLS proxies in front")
+    container: bool = Field(False, description="True inside the project's container image only: allows 0.0.0.0")
+
+    lease_seconds: float = Field(30, gt=0, description="A running job whose owner is silent this long is taken over")
+    heartbeat_seconds: float = Field(1, gt=0)
+    sweep_seconds: float = Field(10, gt=0)
+    cancel_grace_seconds: float = Field(15, gt=0, description="From TERM to KILL of a child")
+    drain_seconds: float = Field(50, gt=0, description="From a worker's SIGTERM to KILL of its children")
+    child_silence_seconds: float = Field(25, gt=0, description="A child without a heartbeat byte this long ends itself")
+    no_progress_seconds: float = Field(600, gt=0, description="A child that says nothing this long is stopped")
+    max_attempts: int = Field(3, ge=1, description="Lost workers before a job fails as worker_lost")
+
+    slots: int = Field(1, ge=1, le=64, description="Jobs one worker runs at once")
+    device: str = Field("cpu", pattern=r"^(cpu|cuda:\d+)$")
+    compute_dtype: Literal["auto", "fp32", "bf16"] = "auto"
+    threads: int | None = Field(None, ge=1, description="torch threads of a child; None: all cores")
+    memory_limit_bytes: int | None = Field(None, ge=1, description="Host memory of one child; None: 80 % of the host")
+    chat_device: str = Field("cpu", pattern=r"^(cpu|cuda:\d+)$")
+    chat_memory_bytes: int = Field(4 * 10**9, ge=10**8, description="Resident models of the chat worker, at most")
+    chat_concurrency: int = Field(16, ge=1, le=256, description="Live requests of one chat worker")
+    answer_seconds: float = Field(300, gt=0, description="An answer nobody could start by then is dropped")
+
+    max_upload_bytes: int = Field(500 * 10**6, ge=1)
+    cache_bytes: int = Field(50 * 10**9, ge=10**8, description="Local copies of bases and datasets, at most")
+    hub_offline: bool = Field(False, description="True refuses every download from the model hub")
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @cached_property
+    def database(self) -> str:
+        """SQLAlchemy URL."""
+        if self.database_url is None:
+            return f"sqlite:///{self.data_dir / 'tuneroom.db'}"
+        if self.database_url.startswith(("postgresql://", "postgres://")):
+            return "postgresql+psycopg://" + self.database_url.split("://", 1)[1]
+        return self.database_url
+
+    @cached_property
+    def storage(self) -> str:
+        return self.storage_url or f"file://{self.data_dir / 'storage'}"
+
+    @cached_property
+    def runtime_dir(self) -> Path:
+        """Where sockets and pid files live: data_dir/run, or a short per-user directory if that path is too long."""
+        wanted = self.data_dir / "run"
+        if len(os.fsencode(wanted / "r.sock")) <= MAX_SOCKET_PATH_BYTES:
+            return wanted
+        digest = sha256(os.fsencode(self.data_dir)).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"tuneroom-{os.getuid()}-{digest}"
+
+    @cached_property
+    def redis_socket(self) -> Path:
+        return self.runtime_dir / "r.sock"
+
+    @cached_property
+    def redis_py_url(self) -> str:
+        """redis-py's spelling."""
+        return self.redis_url or f"unix://{self.redis_socket}?db=0"
+
+    @cached_property
+    def celery_url(self) -> str:
+        """Celery's spelling."""
+        if self.redis_url is None:
+            return f"redis+socket://{self.redis_socket}?virtual_host=0"
+        if self.redis_url.startswith("unix://"):
+            return "redis+socket://" + self.redis_url.removeprefix("unix://").replace("?db=", "?virtual_host=")
+        return self.redis_url
+
+    @cached_property
+    def jobs_dir(self) -> Path:
+        return self.data_dir / "jobs"
+
+    @cached_property
+    def cache_dir(self) -> Path:
+        return self.data_dir / "cache"
+
+    @cached_property
+    def key_file(self) -> Path:
+        return self.secret_key_file or self.data_dir / "secret.key"
+
+    def check_bind(self) -> None:
+        """Refuse to listen beyond loopback without a container's wall or a TLS proxy (fail closed)."""
+        if self.host in ("127.0.0.1", "::1", "localhost") or self.container:
+            return
+        if self.trusted_proxies and (self.public_url or "").startswith("https://"):
+            return
+        raise Invalid(
+            f"--host {self.host} would serve sign-in and keys without TLS to everyone who reaches this machine. "
+            "Keep 127.0.0.1, or set TUNEROOM_PUBLIC_URL=https://... and TUNEROOM_TRUSTED_PROXIES for a TLS proxy.",
+            code=Code.INVALID_SETTING,
+        )
+
+    def child_environment(self) -> dict[str, str]:
+        """What another process of this installation needs to build equal Settings."""
+        values = self.model_dump(mode="json", exclude_defaults=True)
+        return {f"TUNEROOM_{name.upper()}": str(value) for name, value in values.items() if value is not None} | {
+            "TUNEROOM_DATA_DIR": str(self.data_dir)
+        }
