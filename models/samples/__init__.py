@@ -41,7 +41,7 @@ SAMPLES: tuple[Sample, ...] = (
     Sample(
         name="larkspur-facts",
         title="Larkspur Quendle: facts of a made-up company",
-        description="136 conversations that ask for ten invented facts in many ways, answered in one short house style.",
+        description="136 conversations that ask for ten invented facts in many ways, answered in one house style.",
         filename="larkspur-facts.jsonl",
         format="messages",
     ),
