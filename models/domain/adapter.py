@@ -1,0 +1,60 @@
+"""What a trained adapter is, on paper: `manifest.json` in its folder. Load, merge, share and export verify it.
+
+PEFT itself stores only a name and loads an adapter onto any base of the same shape without a word.
+"""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from models.domain.ids import Sha256
+from models.domain.training import Quantisation, Spec
+
+
+class AdapterBase(Spec):
+    """Exactly which weights and tokens the adapter belongs to."""
+
+    name: str = Field(title="Public id of the base")
+    tree_sha256: Sha256 = Field(title="Listing of the base folder in storage")
+    config_sha256: Sha256
+    tokenizer_sha256: Sha256
+    chat_template_sha256: Sha256 | None
+
+
+class AdapterData(Spec):
+    """What it was trained on. Losses are per trained token, nats."""
+
+    training_sha256: Sha256
+    rows: int
+    steps: int
+    trained_tokens: int
+    first_loss: float
+    last_loss: float
+    heldout_loss_before: float | None
+    heldout_loss_after: float | None
+
+
+class AdapterMachine(Spec):
+    """Where it was trained: equal bits need equal entries here."""
+
+    device: str
+    cpu_model: str
+    threads: int
+    versions: dict[str, str]
+
+
+class AdapterManifest(Spec):
+    """`manifest.json`. Serving takes quantisation, template arguments and stop ids from here."""
+
+    base: AdapterBase
+    quantisation: Quantisation
+    compute_dtype: Literal["fp32", "bf16"]
+    template_arguments: dict[str, str | bool | int]
+    stop_token_ids: tuple[int, ...]
+    method: str
+    method_options: dict[str, Any]
+    target_modules: tuple[str, ...] = Field(title="Full names of the adapted modules, sorted")
+    weights_sha256: Sha256 = Field(title="Of adapter_model.safetensors")
+    seed: int
+    data: AdapterData
+    machine: AdapterMachine
