@@ -35,7 +35,7 @@ class Order(Spec):
     kind: JobKind
     payload: dict[str, Any]
     facts: dict[str, Any] = Field(default_factory=dict)
-    resume_from: str | None = Field(None, title="checkpoint directory relative to DIR, already verified")
+    resume_from: str | None = Field(default=None, title="checkpoint directory relative to DIR, already verified")
     threads: int = 1
     device: str = "cpu"
     compute_dtype: Literal["auto", "fp32", "bf16"] = "auto"

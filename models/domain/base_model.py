@@ -11,7 +11,7 @@ class AddBaseSpec(Spec):
     name: str = Field(min_length=1, max_length=96, pattern=r"^[a-z0-9][a-z0-9._-]*$", title="Public id, no slash")
     source: str
     reference: str = Field(title="As the person gave it: org/name@revision, a folder, a .gguf file")
-    description: str = Field("", max_length=400, title="A sentence for people")
+    description: str = Field(default="", max_length=400, title="A sentence for people")
 
 
 class ModuleShape(Spec):
@@ -49,4 +49,4 @@ class BaseFacts(Spec):
     stop_token_ids: tuple[int, ...]
     source: str
     revision: str | None
-    remark: str | None = Field(None, title='For people: "rebuilt from Q4_1", ...')
+    remark: str | None = Field(default=None, title='For people: "rebuilt from Q4_1", ...')

@@ -28,11 +28,11 @@ class ServedModel(Spec):
 class Sampling(Spec):
     """How to draw tokens. temperature 0 is greedy. The seed fixes this request alone."""
 
-    temperature: float = Field(0.7, ge=0, le=2)
-    top_p: float = Field(1.0, gt=0, le=1)
-    max_tokens: int = Field(512, ge=1, le=131_072)
-    seed: int | None = Field(None, ge=0, le=2**63 - 1)
-    stop: tuple[str, ...] = Field((), max_length=4)
+    temperature: float = Field(default=0.7, ge=0, le=2)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_tokens: int = Field(default=512, ge=1, le=131_072)
+    seed: int | None = Field(default=None, ge=0, le=2**63 - 1)
+    stop: tuple[str, ...] = Field(default=(), max_length=4)
 
 
 class ChatRequest(Spec):

@@ -40,8 +40,8 @@ class DataSpec(Spec):
 
     training_file: FileId
     validation_file: FileId | None = None
-    validation_fraction: float = Field(0.05, ge=0, le=0.5, title="Validation share of the rows, split by group")
-    max_length: int = Field(2048, ge=16, le=131_072, title="Longest row, tokens")
+    validation_fraction: float = Field(default=0.05, ge=0, le=0.5, title="Validation share of the rows, split by group")
+    max_length: int = Field(default=2048, ge=16, le=131_072, title="Longest row, tokens")
     over_long: OverLong = OverLong.DROP
     train_on: TrainOn = TrainOn.ASSISTANT
     template_arguments: dict[str, str | bool | int] = Field(default_factory=dict, max_length=16)
@@ -57,18 +57,20 @@ class MethodChoice(Spec):
 class ScheduleSpec(Spec):
     """How long and how fast. `learning_rate=None` takes the width rule of `models.domain.estimate`."""
 
-    epochs: int = Field(3, ge=1, le=50)
-    batch_rows: int = Field(8, ge=1, le=256, title="Rows per optimiser step")
-    micro_batch_rows: int | None = Field(None, ge=1, le=256, title="Rows per forward pass; None: as fits")
-    learning_rate: float | None = Field(None, gt=0, le=1)
-    learning_rate_multiplier: float = Field(1.0, gt=0, le=100)
+    epochs: int = Field(default=3, ge=1, le=50)
+    batch_rows: int = Field(default=8, ge=1, le=256, title="Rows per optimiser step")
+    micro_batch_rows: int | None = Field(default=None, ge=1, le=256, title="Rows per forward pass; None: as fits")
+    learning_rate: float | None = Field(default=None, gt=0, le=1)
+    learning_rate_multiplier: float = Field(default=1.0, gt=0, le=100)
     scheduler: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup_ratio: float = Field(0.05, ge=0, le=0.5, title="Share of the steps spent warming up; at least one step")
-    weight_decay: float = Field(0.0, ge=0, le=1)
-    max_grad_norm: float = Field(1.0, gt=0, le=1000)
-    evaluate_every: int | None = Field(None, ge=1, title="Steps between evaluations; None: once an epoch")
-    save_every: int | None = Field(None, ge=1, title="Steps between checkpoints; None: once an epoch")
-    seed: int = Field(3407, ge=0, le=2**31 - 1)
+    warmup_ratio: float = Field(
+        default=0.05, ge=0, le=0.5, title="Share of the steps spent warming up; at least one step"
+    )
+    weight_decay: float = Field(default=0.0, ge=0, le=1)
+    max_grad_norm: float = Field(default=1.0, gt=0, le=1000)
+    evaluate_every: int | None = Field(default=None, ge=1, title="Steps between evaluations; None: once an epoch")
+    save_every: int | None = Field(default=None, ge=1, title="Steps between checkpoints; None: once an epoch")
+    seed: int = Field(default=3407, ge=0, le=2**31 - 1)
 
     @model_validator(mode="after")
     def _micro_batch_fits(self) -> "ScheduleSpec":
@@ -88,4 +90,4 @@ class TrainingSpec(Spec):
     method: MethodChoice = MethodChoice()
     quantisation: Quantisation = Quantisation.NF4
     schedule: ScheduleSpec = ScheduleSpec()
-    suffix: str | None = Field(None, min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    suffix: str | None = Field(default=None, min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")

@@ -20,40 +20,50 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="TUNEROOM_", frozen=True, extra="ignore")
 
-    data_dir: Path = Field(Path("var"), description="All state of an embedded installation lives below it")
-    database_url: str | None = Field(None, description="None: SQLite below data_dir")
-    redis_url: str | None = Field(None, description="None: the embedded Valkey below data_dir")
-    storage_url: str | None = Field(None, description="fsspec URL; None: file:// below data_dir")
-    secret_key_file: Path | None = Field(None, description="None: data_dir/secret.key, made at first use, mode 0600")
+    data_dir: Path = Field(default=Path("var"), description="All state of an embedded installation lives below it")
+    database_url: str | None = Field(default=None, description="None: SQLite below data_dir")
+    redis_url: str | None = Field(default=None, description="None: the embedded Valkey below data_dir")
+    storage_url: str | None = Field(default=None, description="fsspec URL; None: file:// below data_dir")
+    secret_key_file: Path | None = Field(
+        default=None, description="None: data_dir/secret.key, made at first use, mode 0600"
+    )
 
     host: str = "127.0.0.1"
-    port: int = Field(7860, ge=0, le=65535)
-    public_url: str | None = Field(None, description="None: http://host:port; builds every link")
-    trusted_proxies: str = Field("", description="Comma-separated addresses of TLS proxies in front")
-    container: bool = Field(False, description="True inside the project's container image only: allows 0.0.0.0")
+    port: int = Field(default=7860, ge=0, le=65535)
+    public_url: str | None = Field(default=None, description="None: http://host:port; builds every link")
+    trusted_proxies: str = Field(default="", description="Comma-separated addresses of TLS proxies in front")
+    container: bool = Field(default=False, description="True inside the project's container image only: allows 0.0.0.0")
 
-    lease_seconds: float = Field(30, gt=0, description="A running job whose owner is silent this long is taken over")
-    heartbeat_seconds: float = Field(1, gt=0)
-    sweep_seconds: float = Field(10, gt=0)
-    cancel_grace_seconds: float = Field(15, gt=0, description="From TERM to KILL of a child")
-    drain_seconds: float = Field(50, gt=0, description="From a worker's SIGTERM to KILL of its children")
-    child_silence_seconds: float = Field(25, gt=0, description="A child without a heartbeat byte this long ends itself")
-    no_progress_seconds: float = Field(600, gt=0, description="A child that says nothing this long is stopped")
-    max_attempts: int = Field(3, ge=1, description="Lost workers before a job fails as worker_lost")
+    lease_seconds: float = Field(
+        default=30, gt=0, description="A running job whose owner is silent this long is taken over"
+    )
+    heartbeat_seconds: float = Field(default=1, gt=0)
+    sweep_seconds: float = Field(default=10, gt=0)
+    cancel_grace_seconds: float = Field(default=15, gt=0, description="From TERM to KILL of a child")
+    drain_seconds: float = Field(default=50, gt=0, description="From a worker's SIGTERM to KILL of its children")
+    child_silence_seconds: float = Field(
+        default=25, gt=0, description="A child without a heartbeat byte this long ends itself"
+    )
+    no_progress_seconds: float = Field(default=600, gt=0, description="A child that says nothing this long is stopped")
+    max_attempts: int = Field(default=3, ge=1, description="Lost workers before a job fails as worker_lost")
 
-    slots: int = Field(1, ge=1, le=64, description="Jobs one worker runs at once")
-    device: str = Field("cpu", pattern=r"^(cpu|cuda:\d+)$")
+    slots: int = Field(default=1, ge=1, le=64, description="Jobs one worker runs at once")
+    device: str = Field(default="cpu", pattern=r"^(cpu|cuda:\d+)$")
     compute_dtype: Literal["auto", "fp32", "bf16"] = "auto"
-    threads: int | None = Field(None, ge=1, description="torch threads of a child; None: all cores")
-    memory_limit_bytes: int | None = Field(None, ge=1, description="Host memory of one child; None: 80 % of the host")
-    chat_device: str = Field("cpu", pattern=r"^(cpu|cuda:\d+)$")
-    chat_memory_bytes: int = Field(4 * 10**9, ge=10**8, description="Resident models of the chat worker, at most")
-    chat_concurrency: int = Field(16, ge=1, le=256, description="Live requests of one chat worker")
-    answer_seconds: float = Field(300, gt=0, description="An answer nobody could start by then is dropped")
+    threads: int | None = Field(default=None, ge=1, description="torch threads of a child; None: all cores")
+    memory_limit_bytes: int | None = Field(
+        default=None, ge=1, description="Host memory of one child; None: 80 % of the host"
+    )
+    chat_device: str = Field(default="cpu", pattern=r"^(cpu|cuda:\d+)$")
+    chat_memory_bytes: int = Field(
+        default=4 * 10**9, ge=10**8, description="Resident models of the chat worker, at most"
+    )
+    chat_concurrency: int = Field(default=16, ge=1, le=256, description="Live requests of one chat worker")
+    answer_seconds: float = Field(default=300, gt=0, description="An answer nobody could start by then is dropped")
 
-    max_upload_bytes: int = Field(500 * 10**6, ge=1)
-    cache_bytes: int = Field(50 * 10**9, ge=10**8, description="Local copies of bases and datasets, at most")
-    hub_offline: bool = Field(False, description="True refuses every download from the model hub")
+    max_upload_bytes: int = Field(default=500 * 10**6, ge=1)
+    cache_bytes: int = Field(default=50 * 10**9, ge=10**8, description="Local copies of bases and datasets, at most")
+    hub_offline: bool = Field(default=False, description="True refuses every download from the model hub")
 
     @field_validator("data_dir")
     @classmethod

@@ -43,7 +43,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-class db_now(GenericFunction[datetime]):  # noqa: N801 (reads as SQL)
+class db_now(GenericFunction[datetime]):
     """The database's clock now, plus `seconds`. Leases never use a host's clock (celery and clock skew, Q4).
 
     Not the transaction's start: a transaction that waited for a lock must not hand out a stale lease.

