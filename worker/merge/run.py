@@ -1,0 +1,213 @@
+"""Turns a base and an adapter into one model folder, published only if gate P8 passes. Knows nothing of Redis or SQL.
+
+    in/base/ in/adapter/ [in/heldout.jsonl]  ->  out/ (a canonical base folder with manifest.json, merge_report.json)
+
+plan -> fold -> check -> publish. All work happens beside out/; out/ appears by one rename, so a kill at any point
+leaves nothing, and doing it again gives the same bytes.
+"""
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from models.domain.adapter import AdapterManifest
+from models.domain.job import Phase
+from models.domain.merging import ArithmeticCheck, MergeMode, MergeReport, MergeSpec, ShiftCheck
+from models.domain.progress import PhaseBegan, Progressed, Remarked
+from models.domain.training import Quantisation
+from worker.device import DeviceFacts, device_facts, use_threads
+from worker.jobdir import JobDir, Order, Outcome, sync_directory
+from worker.loading import attach_adapter, load_base, load_dequantised, verify_adapter
+from worker.merge.arithmetic import check_arithmetic
+from worker.merge.fold import write_merged
+from worker.merge.gate import judge, shift_of
+from worker.merge.listen import distance, logits_of, losses_of
+from worker.merge.plan import MergePlan, plan_merge, refused
+from worker.merge.publish import dress, write_report
+from worker.merge.rows import RowsForChecks, rows_for_checks
+from worker.merge.tensor_files import TensorFiles
+from worker.stop import Stop
+
+STAGED = ".merging"
+
+
+class Stopped(Exception):
+    """A stop was asked; the merge keeps nothing and starts anew next time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """One merge, verified: every path and fact its steps need."""
+
+    spec: MergeSpec
+    manifest: AdapterManifest
+    base_dir: Path
+    adapter_dir: Path
+    staged: Path
+    device: DeviceFacts
+    on_quantised: bool
+    """The weights merged onto are the dequantised NF4 ones."""
+
+
+def run(jobdir: JobDir, stop: Stop) -> Outcome:
+    """Merge as ordered. Raises ADAPTER_REFUSED for a wrong base, MERGE_REFUSED where the gate does not pass."""
+    order = jobdir.order()
+    use_threads(order.threads)
+    work = prepare(jobdir, order)
+    return carry_out(jobdir, order, work, plan_merge(work.base_dir, work.adapter_dir, work.spec.storage), stop)
+
+
+def prepare(jobdir: JobDir, order: Order) -> Work:
+    """Verify that adapter and base belong together, and clear what an earlier attempt left."""
+    spec = MergeSpec.model_validate(order.payload)
+    base_dir, adapter_dir = jobdir.inputs / "base", jobdir.inputs / "adapter"
+    manifest = verify_adapter(adapter_dir, base_dir, order.facts["base_tree_sha256"])
+    staged = jobdir.root / STAGED
+    for leftover in (staged, jobdir.out):
+        shutil.rmtree(leftover, ignore_errors=True)
+        leftover.mkdir()
+    return Work(
+        spec=spec, manifest=manifest, base_dir=base_dir, adapter_dir=adapter_dir, staged=staged,
+        device=device_facts(order.device),
+        on_quantised=spec.mode is MergeMode.AS_TESTED and manifest.quantisation is Quantisation.NF4,
+    )  # fmt: skip
+
+
+def carry_out(jobdir: JobDir, order: Order, work: Work, plan: MergePlan, stop: Stop) -> Outcome:
+    """Fold by `plan`, judge the result against the files themselves, and publish it or leave nothing."""
+    try:
+        return _fold_and_publish(jobdir, order, work, plan, stop)
+    except Stopped:
+        return Outcome(status="stopped")
+    finally:
+        shutil.rmtree(work.staged, ignore_errors=True)
+
+
+def _fold_and_publish(jobdir: JobDir, order: Order, work: Work, plan: MergePlan, stop: Stop) -> Outcome:
+    jobdir.say(PhaseBegan(phase=Phase.MERGING))
+    layout = TensorFiles(work.base_dir)
+    write_merged(plan, layout, _weights_of(work), work.staged, _tell_files(jobdir, stop))
+    dress(work.staged, work.base_dir, work.manifest, work.spec, plan.unties_head)
+
+    jobdir.say(PhaseBegan(phase=Phase.CHECKING))
+    report = check(jobdir, order, work, stop)
+    if not report.passed:
+        raise refused("; ".join(report.refusals) + ".", report=report.model_dump(mode="json"))
+
+    jobdir.say(PhaseBegan(phase=Phase.SAVING))
+    write_report(work.staged, report)
+    work.staged.replace(jobdir.out)
+    sync_directory(jobdir.root)
+    return Outcome(status="succeeded", result={"report": report.model_dump(mode="json")})
+
+
+def check(jobdir: JobDir, order: Order, work: Work, stop: Stop) -> MergeReport:
+    """Measure everything P8 asks of the folder in `work.staged`."""
+    rows = rows_for_checks(
+        work.base_dir, jobdir.inputs / "heldout.jsonl", order.facts.get("heldout_format"), work.manifest
+    )
+    told = _Steps(jobdir, stop, total=4 if _shift_applies(work) else 3)
+    arithmetic = _check_arithmetic(work)
+    told.step()
+    reference = logits_of(_with_adapter(work, _base_merged_onto(work)), rows.for_logits)
+    told.step()
+    merged = load_base(work.staged, Quantisation.NONE, work.device, torch.float32)
+    said = logits_of(merged, rows.for_logits)
+    against_adapter = distance(reference, said)
+    told.step()
+    if not _shift_applies(work):
+        shift = ShiftCheck(verdict="not_applicable", answer_tokens=0)
+    else:
+        merged_losses = losses_of(merged, rows.for_shift)
+        del merged, reference
+        shift = _shift(work, rows, merged_losses, said)
+        told.step()
+        if shift.verdict == "not_enough_data":
+            jobdir.say(Remarked(level="warn", text=_too_few(shift)))
+    return judge(work.spec.mode, work.spec.storage, arithmetic, against_adapter, shift)
+
+
+def _shift_applies(work: Work) -> bool:
+    return work.spec.mode is MergeMode.FULL_PRECISION and work.manifest.quantisation is Quantisation.NF4
+
+
+def _shift(work: Work, rows: RowsForChecks, merged_losses: Sequence[float], said: list[torch.Tensor]) -> ShiftCheck:
+    """The merge on the original base against the adapter where it was trained: on the quantised one."""
+    trained = _with_adapter(work, load_dequantised(work.base_dir, work.device, torch.float32))
+    words = distance(logits_of(trained, rows.for_logits), said)
+    tokens = [row.answer_tokens for row in rows.for_shift]
+    return shift_of(losses_of(trained, rows.for_shift), merged_losses, tokens, words)
+
+
+def _check_arithmetic(work: Work) -> ArithmeticCheck:
+    weights = _NumpyWeights(_dequantised_tensors(work)) if work.on_quantised else None
+    return check_arithmetic(work.staged, work.base_dir, work.adapter_dir, work.spec.storage, weights)
+
+
+class _NumpyWeights:
+    """Dequantised tensors by name, as the arithmetic check reads them."""
+
+    def __init__(self, tensors: dict[str, torch.Tensor]) -> None:
+        self._tensors = tensors
+
+    def __call__(self, name: str) -> NDArray[np.float32]:
+        return self._tensors[name].float().numpy()
+
+
+def _weights_of(work: Work) -> Callable[[str], torch.Tensor]:
+    """Where the fold takes W from: the base's files, or the dequantised model."""
+    if work.on_quantised:
+        return _dequantised_tensors(work).__getitem__
+    return TensorFiles(work.base_dir).tensor
+
+
+def _dequantised_tensors(work: Work) -> dict[str, torch.Tensor]:
+    model = load_dequantised(work.base_dir, work.device, torch.float32)
+    return {name: tensor.cpu() for name, tensor in model.state_dict().items()}
+
+
+def _base_merged_onto(work: Work) -> PreTrainedModel:
+    if work.on_quantised:
+        return load_dequantised(work.base_dir, work.device, torch.float32)
+    return load_base(work.base_dir, Quantisation.NONE, work.device, torch.float32)
+
+
+def _with_adapter(work: Work, base: PreTrainedModel) -> PreTrainedModel:
+    """The adapter as PEFT computes it, beside the weights: not folded."""
+    return attach_adapter(base, work.adapter_dir)  # type: ignore[return-value]
+
+
+class _Steps:
+    """Says progress between the checks and ends the merge there when a stop is asked."""
+
+    def __init__(self, jobdir: JobDir, stop: Stop, total: int) -> None:
+        self._jobdir, self._stop, self._total, self._done = jobdir, stop, total, 0
+
+    def step(self) -> None:
+        self._done += 1
+        self._jobdir.say(Progressed(done=self._done, total=self._total, unit="checks"))
+        if self._stop.asked():
+            raise Stopped
+
+
+def _tell_files(jobdir: JobDir, stop: Stop) -> Callable[[int, int], None]:
+    def tell(done: int, total: int) -> None:
+        jobdir.say(Progressed(done=done, total=total, unit="files"))
+        if stop.asked():
+            raise Stopped
+
+    return tell
+
+
+def _too_few(shift: ShiftCheck) -> str:
+    return (
+        f"Whether the original base answers as well as the quantised one it was trained on is not known: "
+        f"{shift.answer_tokens} answer tokens were there, {shift.needed_tokens} are needed. "
+        'Add validation rows, or merge "as tested".'
+    )
