@@ -136,6 +136,10 @@ class Storage:
         with self._fs.open(path, "rb") as file:
             yield file
 
+    def local_path(self, scope: str, sha256: str) -> Path | None:
+        """The blob's own file where storage is a local directory; else None. Read it, link it, never write it."""
+        return Path(self._path(scope, sha256)) if self.is_local else None
+
     def fetch_file(self, scope: str, sha256: str, destination: Path) -> None:
         """Bring a blob to `destination`: a copy whose hash was checked while copying."""
         digest = hashlib.sha256()
