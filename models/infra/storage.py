@@ -66,6 +66,17 @@ class Storage:
         self._root = root.rstrip("/")
         self.is_local = isinstance(self._fs, LocalFileSystem)
 
+    def is_alive(self) -> bool:
+        """Takes bytes and gives them up again, now. `/readyz` asks."""
+        probe = f"{self._root}/staging/{uuid.uuid4().hex}"
+        try:
+            self._fs.makedirs(f"{self._root}/staging", exist_ok=True)
+            self._fs.pipe_file(probe, b"alive")
+            self._fs.rm(probe)
+        except OSError:  # fsspec's file systems raise subclasses of it, also for a network that is away
+            return False
+        return True
+
     def put_file(self, scope: str, path: Path) -> BlobRef:
         """Store a file. Equal bytes already there are not written again."""
         with path.open("rb") as file:

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from models.db.store.team_data import TeamData
 from models.db.store.team_jobs import TeamJobs
 from models.db.store.team_models import TeamModels
+from models.db.tables import Membership, Team, User
 from models.domain.access import Principal
 
 
@@ -18,3 +19,11 @@ class TeamStore(TeamData, TeamJobs, TeamModels):
     def __init__(self, session: Session, principal: Principal) -> None:
         self.session = session
         self.principal = principal
+
+    def me(self) -> tuple[User | None, Team, str | None]:
+        """The principal's own person, team and role; a System is nobody."""
+        team = self.session.get_one(Team, self.team)
+        if self.user is None:
+            return None, team, None
+        membership = self.session.get(Membership, (self.user, self.team))
+        return self.session.get_one(User, self.user), team, membership.role if membership else None
