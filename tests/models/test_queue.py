@@ -6,7 +6,7 @@ from sqlalchemy import select
 from models.db.engine import Database
 from models.db.store.system import SystemStore
 from models.db.store.team import TeamStore
-from models.db.tables import Job, JobEvent, db_now
+from models.db.tables import Blob, Job, JobEvent, db_now
 from models.domain.errors import Code, Conflict, JobFailed, LeaseLost
 from models.domain.job import CancelWish, HeldReason, JobState, Lane
 from models.domain.progress import Evaluated, Remarked, StepDone
@@ -203,3 +203,50 @@ def test_the_database_refuses_a_terminal_job_without_its_end(database):
     job = make_job(database)
     with pytest.raises(Exception, match="finished_iff_terminal"), database.write() as session:
         session.get_one(Job, job.id).state = "failed"
+
+
+def child_lost(database: Database, claimed: Job, max_attempts: int = 3) -> JobState:
+    with database.write() as session:
+        return SystemStore(session).child_lost(claimed.id, claimed.fence, max_attempts, reason="its process died")
+
+
+def test_a_lost_child_counts_as_an_attempt_and_frees_the_job(database):
+    job = make_job(database)
+    assert child_lost(database, claim(database)) is JobState.QUEUED
+    assert (reload(database, job).attempts, reload(database, job).state) == (1, JobState.QUEUED)
+
+
+def test_a_job_whose_child_dies_three_times_fails_and_says_so(database):
+    job = make_job(database)
+    for _ in range(3):
+        child_lost(database, claim(database))
+    assert reload(database, job).error["code"] == Code.CHILD_DIED
+    assert "process of this job died 3 times" in reload(database, job).error["message"]
+
+
+def test_a_stale_owner_cannot_report_its_child_lost(database):
+    make_job(database)
+    stale = claim(database, lease_seconds=-1)
+    sweep(database)
+    with pytest.raises(LeaseLost):
+        child_lost(database, stale)
+
+
+def test_a_held_job_goes_on_when_the_reason_is_gone(database):
+    job = make_job(database)
+    claimed = claim(database)
+    with database.write() as session:
+        SystemStore(session).release(job.id, claimed.fence, reason="disk is full", held=HeldReason.DISK)
+    with database.write() as session:
+        assert SystemStore(session).let_go_on(HeldReason.USER) == []
+        assert SystemStore(session).let_go_on(HeldReason.DISK) == [job.id]
+    assert claim(database).id == job.id
+
+
+def test_equal_bytes_are_remembered_once(database):
+    blobs = [Blob(scope="shared", sha256="a" * 64, size=3) for _ in range(2)]
+    for _ in range(2):
+        with database.write() as session:
+            SystemStore(session).save_blobs(blobs)
+    with database.read() as session:
+        assert len(session.scalars(select(Blob)).all()) == 1

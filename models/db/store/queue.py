@@ -142,6 +142,35 @@ class QueueStore:
         self._moved(job_id, fence, JobState.RUNNING, JobState.QUEUED, reason=reason)
         return JobState.QUEUED
 
+    def child_lost(
+        self, job_id: str, fence: int, max_attempts: int, *, reason: str, code: Code = Code.CHILD_DIED
+    ) -> JobState:
+        """The job's process ended without a result while its worker lives: the attempt counts, as in `sweep`."""
+        row = self.session.execute(select(Job.attempts, Job.cancel_requested_at).where(Job.id == job_id)).one()
+        attempts = row.attempts + 1
+        to, error = _after_loss(attempts, max_attempts, was_cancelled=row.cancel_requested_at is not None, code=code)
+        values: dict[str, Any] = {"state": to, "attempts": attempts, "lease_until": None, "owner": None, "phase": None}
+        if to.is_terminal:
+            values |= {"finished_at": db_now(), "error": error.to_json() if error else None}
+        self._fenced(update(Job).where(*_mine(job_id, fence)).values(**values), job_id, fence)
+        level = "error" if to is JobState.FAILED else "warn"
+        counted = f"{reason} (attempt {attempts} of {max_attempts})"
+        self._moved(job_id, fence, JobState.RUNNING, to, level=level, reason=counted)
+        return to
+
+    def let_go_on(self, held: HeldReason) -> list[str]:
+        """Jobs held for this reason may be claimed again; returns their ids."""
+        freed = self.session.execute(
+            update(Job)
+            .where(Job.held_reason == held, Job.state == JobState.QUEUED)
+            .values(held_reason=None)
+            .returning(Job.id, Job.fence)
+            .execution_options(synchronize_session=False)
+        ).all()
+        for job_id, fence in freed:
+            self._event(job_id, fence, "message", f"no longer held ({held}): it goes on when a worker is free")
+        return [job_id for job_id, _ in freed]
+
     def sweep(self, max_attempts: int) -> list[tuple[str, JobState]]:
         """Take back every job whose lease lapsed. Idempotent; any live process may run it."""
         lapsed = self.session.execute(
@@ -204,11 +233,16 @@ class QueueStore:
         return self.session.scalar(statement.returning(Lease.name)) is not None
 
     def save_blobs(self, blobs: Iterable[Blob]) -> None:
-        """Remember stored bytes; known ones stay as they are."""
-        for blob in blobs:
-            if self.session.get(Blob, (blob.scope, blob.sha256)) is None:
-                self.session.add(blob)
-        self.session.flush()
+        """Remember stored bytes; known ones stay as they are, also those that another process adds at this moment."""
+        values = [
+            {"scope": blob.scope, "sha256": blob.sha256, "size": blob.size, "is_tree": bool(blob.is_tree)}
+            for blob in blobs
+        ]
+        if values:
+            table = sqlite if self.session.get_bind().dialect.name == "sqlite" else postgresql
+            # One order for all: two transactions that insert the same rows must not wait for each other.
+            ordered = sorted(values, key=lambda row: (row["scope"], row["sha256"]))
+            self.session.execute(table.insert(Blob).on_conflict_do_nothing(), ordered)
 
     def _move(self, statement: Update) -> bool:
         return _rows(self.session.execute(statement.execution_options(synchronize_session=False))) == 1
@@ -260,15 +294,21 @@ def _lost(job_id: str, fence: int) -> LeaseLost:
     return LeaseLost(f"attempt {fence} of {job_id} no longer owns the job; nothing of it was written.", fence=fence)
 
 
-def _after_loss(attempts: int, max_attempts: int, *, was_cancelled: bool) -> tuple[JobState, AppError | None]:
+def _after_loss(
+    attempts: int, max_attempts: int, *, was_cancelled: bool, code: Code = Code.WORKER_LOST
+) -> tuple[JobState, AppError | None]:
     if was_cancelled:
         return JobState.CANCELLED, None
     if attempts >= max_attempts:
+        what = {
+            Code.CHILD_DIED: "The process of this job died",
+            Code.NO_PROGRESS: "This job stood still and was stopped",
+        }.get(code, "The worker running this job was lost")
         message = (
-            f"The worker running this job was lost {attempts} times, most likely because the job itself ends it "
+            f"{what} {attempts} times, most likely because the job itself ends it "
             "(memory, driver). Look at the end of its log, lower the batch or the length, and start it again."
         )
-        return JobState.FAILED, JobFailed(message, code=Code.WORKER_LOST, attempts=attempts)
+        return JobState.FAILED, JobFailed(message, code=code, attempts=attempts)
     return JobState.QUEUED, None
 
 
