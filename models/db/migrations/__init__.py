@@ -21,20 +21,26 @@ def migrate(database: Database) -> tuple[str | None, str]:
     """
     scripts = ScriptDirectory.from_config(config())
     known = {script.revision for script in scripts.walk_revisions()}
-    head = scripts.get_current_head()
-    assert head is not None
+    newest = head()
     before = revision_of(database.writer)
     if before is not None and before not in known:
         raise AppError(
-            f"The database is at revision {before}, which this version does not know (its own is {head}): a newer "
+            f"The database is at revision {before}, which this version does not know (its own is {newest}): a newer "
             "Tuneroom wrote it. Install that version, or restore the backup taken before the upgrade."
         )
-    if before != head:
+    if before != newest:
         settings = config()
         with database.writer.begin() as connection:
             settings.attributes["connection"] = connection
             command.upgrade(settings, "head")
-    return before, head
+    return before, newest
+
+
+def head() -> str:
+    """The revision this code needs."""
+    newest = ScriptDirectory.from_config(config()).get_current_head()
+    assert newest is not None  # a migration is part of every release
+    return newest
 
 
 def revision_of(engine: Engine) -> str | None:

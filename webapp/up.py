@@ -1,0 +1,141 @@
+"""`tuneroom up`: one data directory, one address, and the processes that serve it. Knows no job and no user."""
+
+import socket
+import subprocess
+import threading
+import time
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import httpx
+import structlog
+
+from models.db.engine import Database
+from models.db.migrations import migrate
+from models.domain.errors import Code, Invalid, Unavailable
+from models.domain.job import Lane
+from models.infra import valkey
+from models.infra.lifeline import KEPT
+from models.infra.settings import Settings
+from webapp.keeper import Keeper, StopWish
+from webapp.kept import Part, process
+from webapp.ownership import ownership
+from webapp.processes import environment, web_command, worker_command
+
+WEB_GRACE_SECONDS = 10.0
+WORKER_SLACK_SECONDS = 5.0  # after a worker's own drain_seconds
+VALKEY_GRACE_SECONDS = 10.0
+LISTEN_BACKLOG = 512
+
+
+def up(settings: Settings, *, open_browser: bool) -> None:
+    """Serve until SIGINT or SIGTERM. Raises Conflict when another `up` holds the directory, Invalid on its address."""
+    settings.check_bind()
+    with ownership(settings.data_dir), _listen(settings.host, settings.port) as listener:
+        settings = Settings(**settings.model_dump() | {"port": listener.getsockname()[1]})
+        _log_to(settings.data_dir / "logs" / "keeper.log")
+        _migrate(settings)
+        say(f"Starting on {settings.data_dir}")
+        stop = StopWish()
+        with stop.on_signals():
+            threading.Thread(target=_announce, args=(settings, open_browser, stop), daemon=True).start()
+            Keeper(settings.data_dir, url_of(settings), _parts(settings, listener.fileno()), say).run(stop)
+        say("Stopped.")
+
+
+def say(sentence: str) -> None:
+    """A plain line for the terminal, at once even into a pipe."""
+    print(sentence, flush=True)
+
+
+def url_of(settings: Settings) -> str:
+    """Where this machine reaches the app; links for people say `public_url`."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Bound here and inherited by the web process, so that a restart of it loses no connection and no port."""
+    try:
+        return socket.create_server((host, port), family=_family(host), backlog=LISTEN_BACKLOG)
+    except OSError as error:
+        raise Invalid(
+            f"Nothing can listen on {host}, port {port}: {error.strerror}. Free it, or choose another with --port "
+            "(0 takes a free one).",
+            code=Code.INVALID_SETTING,
+        ) from None
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _migrate(settings: Settings) -> None:
+    database = Database(settings.database)
+    try:
+        before, after = migrate(database)
+    finally:
+        database.close()
+    if before != after:
+        say(f"The database is now at revision {after}" + (f" (was {before})." if before else "."))
+
+
+def _parts(settings: Settings, listening_fd: int) -> list[Part]:
+    """In starting order; they end as `stop_order` says: web, then workers together, then the broker."""
+    logs, env = settings.data_dir / "logs", environment(settings) | {KEPT: "1"}
+    web = Part(
+        name="web", start=process(web_command(listening_fd), env, [listening_fd]), log=logs / "web.log",
+        stop_order=0, grace_seconds=WEB_GRACE_SECONDS,
+    )  # fmt: skip
+    workers = [
+        Part(
+            name=f"worker-{lane}", start=process(worker_command(lane), env), log=logs / f"worker-{lane}.log",
+            stop_order=1, grace_seconds=settings.drain_seconds + WORKER_SLACK_SECONDS,
+        )
+        for lane in (Lane.LIGHT, Lane.JOBS, Lane.CHAT)
+    ]  # fmt: skip
+    if settings.redis_url is not None:
+        return [web, *workers]
+    broker = Part(
+        name="valkey", start=_valkey(settings), log=settings.data_dir / "valkey" / "valkey.log",
+        stop_order=2, grace_seconds=VALKEY_GRACE_SECONDS,
+    )  # fmt: skip
+    return [broker, web, *workers]
+
+
+def _valkey(settings: Settings) -> Callable[[IO[bytes]], subprocess.Popen[bytes]]:
+    def start(_log: IO[bytes]) -> subprocess.Popen[bytes]:
+        server = valkey.start(settings)
+        if server is None or server.process is None:
+            raise Unavailable(
+                f"A broker that this command did not start answers on {settings.redis_socket}. End it first."
+            )
+        return server.process
+
+    return start
+
+
+def _announce(settings: Settings, open_browser: bool, stop: StopWish) -> None:
+    """Say the address once the app answers there."""
+    url, began = url_of(settings), time.monotonic()
+    while not _answers(url):
+        if stop.wait(0.1):
+            return
+    say(f"Tuneroom answers at {url} (after {time.monotonic() - began:.1f} s). Ctrl-C stops it.")
+    if open_browser:
+        webbrowser.open(settings.public_url or url)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/healthz", timeout=2, trust_env=False).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+def _log_to(path: Path) -> None:
+    """The keeper's own log lines go to a file; the terminal shows only what `say` says."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    structlog.configure(logger_factory=structlog.WriteLoggerFactory(path.open("a")))
