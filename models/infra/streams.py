@@ -45,6 +45,13 @@ class Streams:
 
     # the worker's end
 
+    def begin(self, request_id: str) -> bool:
+        """True for the first worker that asks; a message delivered twice is answered once."""
+        try:
+            return bool(self._redis.set(_begun(request_id), "1", nx=True, ex=STREAM_SECONDS))
+        except (RedisError, OSError) as error:
+            raise _unavailable() from error
+
     def append(self, request_id: str, event: TokenEvent) -> str:
         """Add one event and return its id; the stream's life starts anew."""
         try:
@@ -146,6 +153,10 @@ def _events(answer: Any) -> Iterator[tuple[str, TokenEvent]]:
 
 def _stream(request_id: str) -> str:
     return f"tuneroom:answer:{request_id}"
+
+
+def _begun(request_id: str) -> str:
+    return f"tuneroom:answer:{request_id}:begun"
 
 
 def _stop(request_id: str) -> str:

@@ -75,6 +75,10 @@ def test_the_async_follower_hears_the_same(streams, redis_url):
     assert asyncio.run(listen()) == [Delta(text="x"), Failed(error={"code": "unavailable"})]
 
 
+def test_an_answer_is_begun_by_one_worker_only(streams):
+    assert [streams.begin("r1"), streams.begin("r1"), streams.begin("r2")] == [True, False, True]
+
+
 def test_a_stop_is_seen_by_the_worker_of_that_answer_only(streams):
     streams.ask_stop("r1")
     assert streams.stop_asked("r1")
@@ -99,9 +103,10 @@ def test_an_answer_can_be_replayed_for_ten_minutes_and_then_leaves_nothing(strea
     streams.append("r1", Delta(text="x"))
     streams.ask_stop("r1")
     streams.announce_reader("r1")
+    streams.begin("r1")
     redis = Redis.from_url(redis_url)
     assert all(0 < redis.ttl(key) <= 600 for key in redis.keys("*"))
-    assert len(redis.keys("*")) == 3
+    assert len(redis.keys("*")) == 4
 
 
 def test_a_broker_that_is_gone_is_a_sentence(tmp_path):
@@ -110,6 +115,7 @@ def test_a_broker_that_is_gone_is_a_sentence(tmp_path):
         lambda: nobody.append("r1", DONE),
         lambda: nobody.stop_asked("r1"),
         lambda: nobody.ask_stop("r1"),
+        lambda: nobody.begin("r1"),
         lambda: nobody.announce_reader("r1"),
         lambda: next(nobody.follow("r1")),
     ):
