@@ -1,0 +1,35 @@
+"""The documentation keeps up with the code: settings, decisions and recipes."""
+
+import re
+from pathlib import Path
+
+from models.infra.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_every_setting_is_on_the_operations_page_and_no_other():
+    page = (ROOT / "docs/operations.md").read_text()
+    table = page.split("## Settings")[1].split("\n## ")[0]
+    cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    documented = {name for cell in cells for name in re.findall(r"`([A-Z_]+)`", cell)}
+    assert documented == {name.upper() for name in Settings.model_fields}
+
+
+def test_decisions_are_short_and_numbered_without_a_gap():
+    pages = sorted((ROOT / "docs/adr").glob("*.md"))
+    assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
+    assert all(len(page.read_text().splitlines()) <= 30 for page in pages)
+
+
+def test_every_file_that_the_pages_name_exists():
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_catalog_files_that_contributing_names_exist():
+    named = re.findall(r"`((?:models|worker|tests)/[\w/.]+)`", (ROOT / "CONTRIBUTING.md").read_text())
+    missing = [name for name in named if not name.endswith("/x.py") and not (ROOT / name).exists()]
+    assert missing == []
