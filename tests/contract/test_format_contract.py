@@ -1,0 +1,99 @@
+"""What every dataset format promises. A new file in `models/catalog/formats` is under this contract at once."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.catalog.formats import FORMATS, detect
+from models.domain.errors import AppError
+from models.domain.example import Conversation, Text
+from tests.examples import conversations, plain_conversations, questions_and_answers, texts
+
+EXAMPLES = {
+    "messages": conversations,
+    "alpaca": plain_conversations,
+    "prompt_completion": questions_and_answers,
+    "text": texts,
+}
+every_format = pytest.mark.parametrize("name", list(FORMATS))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@every_format
+def test_a_format_is_named_like_its_file_and_says_what_it_is(name):
+    entry = FORMATS[name]
+    assert entry.name == name and entry.title
+    assert entry.extensions and all(each.startswith(".") for each in entry.extensions)
+
+
+@every_format
+def test_the_example_row_parses_and_is_claimed_surely(name):
+    entry = FORMATS[name]
+    assert isinstance(entry.parse(entry.example), Conversation | Text)
+    assert entry.sniff(entry.example) == 1.0
+    assert detect([entry.example]) == (name, 1.0)
+
+
+@every_format
+def test_no_other_format_claims_the_example_row(name):
+    claims = {other: entry.sniff(FORMATS[name].example) for other, entry in FORMATS.items() if other != name}
+    assert not any(claims.values())
+
+
+@every_format
+def test_every_format_has_a_builder_of_examples_in_this_test(name):
+    assert name in EXAMPLES
+
+
+@every_format
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_what_is_rendered_parses_to_the_same_example(name, data):
+    example = data.draw(EXAMPLES[name]())
+    row = FORMATS[name].render(example)
+    assert FORMATS[name].parse(json.loads(json.dumps(row))) == example
+    assert FORMATS[name].sniff(row) == 1.0
+
+
+@every_format
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_any_json_is_parsed_or_refused_with_the_facts_of_a_problem(name, data):
+    row = data.draw(JSON | _near(FORMATS[name].example))
+    assert 0.0 <= FORMATS[name].sniff(row) <= 1.0
+    try:
+        FORMATS[name].parse(row)
+    except AppError as refusal:
+        assert {"problem", "field", "found", "needed"} <= refusal.facts.keys()
+        assert len(refusal.message) < 400
+
+
+def _near(example):
+    """The example row with one value, at any depth, replaced by something else or taken away."""
+    places = list(_places(example))
+    return st.builds(_replaced, st.just(example), st.sampled_from(places), JSON, st.booleans())
+
+
+def _places(value, path=()):
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield (*path, key)
+        yield from _places(inner, (*path, key))
+
+
+def _replaced(example, path, value, is_removed):
+    row = json.loads(json.dumps(example))
+    inner = row
+    for key in path[:-1]:
+        inner = inner[key]
+    if is_removed:
+        del inner[path[-1]]
+    else:
+        inner[path[-1]] = value
+    return row
