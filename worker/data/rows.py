@@ -33,7 +33,7 @@ _BEGINNINGS = {
     b"\xfe\xff": "text in UTF-16",
 }
 # A whole string, a bracket, a comma; or a quote whose string does not end in what has been read so far.
-_PIECE = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},]|"', re.DOTALL)
+_PIECE = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{},]|"', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,74 @@
+"""The check job: a job directory in, a report or a refusal out."""
+
+import json
+
+import pytest
+
+from models.domain.job import JobKind
+from models.domain.progress import Progressed
+from tests.text_bases import row
+from worker.data import check
+from worker.jobdir import JobDir, Order
+from worker.stop import Stop
+
+
+@pytest.fixture
+def jobdir(tmp_path):
+    directory = JobDir(tmp_path / "1")
+    directory.lay_out(Order(job="job_1", fence=1, kind=JobKind.CHECK_DATA, payload={}))
+    return directory
+
+
+def put(jobdir, *lines: str):
+    (jobdir.inputs / check.NAME).write_text("\n".join(lines))
+
+
+def test_a_good_file_succeeds_with_its_report(jobdir):
+    put(jobdir, *[json.dumps(row("Who?", "Odalys."))] * 3, "oops")
+    outcome = check.run(jobdir, Stop())
+    assert outcome.status == "succeeded"
+    assert outcome.result["format"] == "messages" and outcome.result["confidence"] == 1.0
+    assert (outcome.result["rows"], outcome.result["usable_rows"]) == (4, 3)
+    assert outcome.result["problems"][0]["kind"] == "not_json"
+    assert outcome.result["problems"][0]["first"][0]["row"] == 4
+    jobdir.finish(outcome)  # it survives the way through JSON
+
+
+def test_progress_is_told_in_bytes_to_the_end(jobdir, monkeypatch):
+    monkeypatch.setattr(check, "SECONDS_BETWEEN_REPORTS", 0.0)
+    put(jobdir, *[json.dumps(row("Who?", "Odalys."))] * 30)
+    check.run(jobdir, Stop())
+    told = [said for said in jobdir.said_since(0)[0] if isinstance(said, Progressed)]
+    assert [said.done for said in told] == sorted(said.done for said in told) and len(told) > 10
+    assert told[-1].done == told[-1].total and told[-1].unit == "bytes"
+
+
+def test_a_foreign_file_fails_with_its_reason(jobdir):
+    (jobdir.inputs / check.NAME).write_bytes(b"PK\x03\x04")
+    outcome = check.run(jobdir, Stop())
+    assert outcome.status == "failed" and outcome.error["code"] == "invalid_file"
+    assert "zip archive" in outcome.error["message"]
+
+
+def test_a_file_without_one_usable_row_fails_and_keeps_the_report(jobdir):
+    put(jobdir, *['{"messages": []}'] * 4)
+    outcome = check.run(jobdir, Stop())
+    assert outcome.status == "failed" and outcome.error["code"] == "invalid_file"
+    assert 'none of the 4 rows can be used as messages. Row 1: "messages" is empty' in outcome.error["message"]
+    assert outcome.error["facts"]["problems"][0]["count"] == 4
+
+
+def test_a_stop_ends_the_reading(jobdir, monkeypatch):
+    monkeypatch.setattr(check, "SECONDS_BETWEEN_REPORTS", 0.0)
+    put(jobdir, *[json.dumps(row("Who?", "Odalys."))] * 30)
+
+    class StopAtTheThirdLook(Stop):
+        looks = 0
+
+        def asked(self) -> bool:
+            self.looks += 1
+            return self.looks >= 3
+
+    stop = StopAtTheThirdLook()
+    assert check.run(jobdir, stop).status == "stopped"
+    assert stop.looks == 3
