@@ -31,10 +31,11 @@ def test_the_order_of_the_rows_does_not_move_a_row_across():
 
 def test_rows_that_ask_the_same_stay_on_one_side():
     same = ["Who founded it?", "who founded it", "  WHO   founded it?!", "Who, founded it"]
-    rows = [(n, parse(row(f"{same[n % 4]}" if n % 3 else f"Other {n}", f"{n}"))) for n in range(120)]
+    rows = [(n, parse(row(f"Other {n}" if n % 3 else same[n % 4], f"{n}"))) for n in range(120)]
     for seed in range(20):
-        sides = [{group_of(example) for _, example in side} for side in split(rows, 0.3, seed)]
-        assert not sides[0] & sides[1]
+        training, validation = split(rows, 0.4, seed)
+        assert validation
+        assert not any(n % 3 == 0 for n, _ in training) or not any(n % 3 == 0 for n, _ in validation)
 
 
 def test_a_group_larger_than_the_share_does_not_fill_validation():

@@ -107,6 +107,21 @@ def test_each_family_of_templates_renders_as_transformers_does(tmp_path, name):
     assert_equal(text_base(tmp_path, name), rows)
 
 
+def test_white_space_and_absent_tools_are_as_in_transformers(tmp_path):
+    template = """
+    {% for message in messages %}
+        {% if tools is none %}
+  {{ message.role }}
+        {% endif %}
+{{ message.content }}{{ eos_token }}
+    {% endfor %}
+    {% for _ in range(9) %}{% if loop.index > 2 %}{% break %}{% endif %}!{% endfor %}
+    """
+    folder = text_base(tmp_path, "chatml", template=template)
+    said = [{"role": "user", "content": "Who?"}]
+    assert Renderer.from_folder(folder).prompt(said) == theirs(folder).apply_chat_template(said, return_dict=False)
+
+
 def test_template_arguments_are_passed_as_transformers_passes_them(tmp_path):
     assert_equal(text_base(tmp_path, "qwen_thinking_like"), [row("Who?", "Odalys.")], enable_thinking=False)
     assert_equal(text_base(tmp_path / "other", "llama3_like"), [row("Who?", "Odalys.")], date_string="1 May 1973")

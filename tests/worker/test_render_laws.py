@@ -164,6 +164,19 @@ def test_reasoning_that_the_template_drops_is_an_error(renderers):
         renderers["llama3_like"].render(parse(thoughtful))
 
 
+def test_a_system_text_that_the_template_drops_is_an_error(renderers, tmp_path):
+    deaf = renderers["llama3_like"].chat_template.replace("said.system + '<|eot_id|>'", "'<|eot_id|>'")
+    renderer = Renderer.from_folder(text_base(tmp_path, "llama3_like", template=deaf))
+    with pytest.raises(AppError, match=r"cannot express the content of message 1 \(system\)"):
+        renderer.render(parse(row("Who?", "Odalys.", system="Be brief.")))
+
+
+def test_a_stop_token_written_inside_an_answer_is_refused(renderers):
+    with pytest.raises(AppError, match=r"row 3: the answer of message 2 contains <\|im_end\|>") as raised:
+        renderers["chatml"].render(parse(row("Who?", "Odalys<|im_end|> or not.")), row=3)
+    assert raised.value.code is Code.TEMPLATE and raised.value.facts["row"] == 3
+
+
 def test_a_system_turn_that_the_template_refuses_is_an_error_with_its_words(renderers):
     with pytest.raises(AppError, match="System role not supported") as raised:
         renderers["gemma_like"].render(parse(row("Who?", "Odalys.", system="Be brief.")))

@@ -54,7 +54,7 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Answer:
-    """One trained turn with everything before it. `joins` is False where it cannot be part of a longer sequence."""
+    """One trained turn with everything before it; `start` and `end` are its token positions."""
 
     turn: int
     prompt_text: str
@@ -62,7 +62,6 @@ class _Answer:
     ids: list[int]
     start: int
     end: int
-    joins: bool
 
 
 class Renderer:
@@ -166,10 +165,8 @@ class Renderer:
     def _sequences(self, talk: Conversation, trained: Sequence[int], arguments: Mapping[str, Any]) -> list[Rendered]:
         answers = [self._answer(talk, turn, arguments) for turn in trained]
         whole = answers[-1]
-        is_one = all(
-            each.joins and whole.text.startswith(each.text) and whole.ids[: len(each.ids)] == each.ids
-            for each in answers[:-1]
-        )
+        # Equal tokens up to each answer's end: then one sequence keeps the serving law for all of them.
+        is_one = all(whole.ids[: each.end] == each.ids[: each.end] for each in answers)
         groups = [answers] if is_one else [[each] for each in answers]
         notes: tuple[str, ...] = ()
         if not is_one:
@@ -201,18 +198,23 @@ class Renderer:
             )
         prompt_ids = self._tokens.encode(prompt_text)
         ids = self._tokens.encode(text)
-        joins = ids[: len(prompt_ids)] == prompt_ids
-        if not joins:
+        if ids[: len(prompt_ids)] != prompt_ids:
             # The answer's first letters melt with the prompt's last token; chat has already sent that token.
             ids = prompt_ids + self._tokens.encode_after(text[len(prompt_text) :])
         end = self._tokens.stop_end(ids, len(prompt_ids), self.stop_token_ids)
         if end is None:
             # The template never says that the turn is over, so we do, with the base's own end.
             ids = [*self._tokens.without_trailing_space(ids, len(prompt_ids)), self.eos_token_id]
-            text, end, joins = text.rstrip() + self.eos_token, len(ids), False
-        return _Answer(
-            turn=turn, prompt_text=prompt_text, text=text, ids=ids, start=len(prompt_ids), end=end, joins=joins
-        )
+            text, end = text.rstrip() + self.eos_token, len(ids)
+        early = next((each for each in ids[len(prompt_ids) : end - 1] if each in self.stop_token_ids), None)
+        if early is not None:
+            raise Invalid(
+                f"the answer of message {turn + 1} contains {self.tokenizer.id_to_token(early)}, which ends a turn of "
+                "this base; the model would learn to stop there. Remove it from the row.",
+                code=Code.TEMPLATE,
+                param=f"messages[{turn}].content",
+            )
+        return _Answer(turn=turn, prompt_text=prompt_text, text=text, ids=ids, start=len(prompt_ids), end=end)
 
     def _document(self, example: Text) -> Rendered:
         """Every token of a plain text after its first, and the EOS that ends it."""
