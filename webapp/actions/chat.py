@@ -1,0 +1,121 @@
+"""Asks the chat worker for one answer and follows it. Knows the stream, not the model; who leaves stops the work."""
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import structlog
+
+from models.db.store.team import TeamStore
+from models.domain.access import Principal
+from models.domain.chat import ChatRequest, Delta, Done, Failed, Sampling, TokenEvent
+from models.domain.errors import Unavailable, from_json
+from models.domain.ids import new_id
+from webapp.deps import Deps
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A request that was put before the chat workers. `model` is the public name of what answers."""
+
+    request_id: str
+    model: str
+    asked_at: datetime
+
+
+def ask(
+    deps: Deps, principal: Principal, model: str, messages: tuple[dict[str, Any], ...], sampling: Sampling
+) -> Asked:
+    """Raises NotFound (model), Forbidden, or Unavailable where the broker does not answer."""
+    with deps.database.read() as session:
+        served = TeamStore(session, principal).served(model).served
+    now = datetime.now(UTC)
+    request = ChatRequest(
+        request_id=new_id("chatcmpl"),
+        model=served,
+        messages=messages,
+        sampling=sampling,
+        deadline_at=now + timedelta(seconds=deps.settings.answer_seconds),
+    )
+    deps.streams.announce_reader(request.request_id)  # before the request: a quick worker drops what nobody reads
+    deps.broker.ask(request.model_dump_json())
+    return Asked(request_id=request.request_id, model=served.public_id, asked_at=now)
+
+
+class Following:
+    """One answer, followed by its own task. Closing it early, for whatever reason, asks the worker to stop."""
+
+    def __init__(self, deps: Deps, asked: Asked) -> None:
+        """Call it within the event loop that serves the request."""
+        self._deps = deps
+        self._asked = asked
+        self._heard: asyncio.Queue[TokenEvent | None] = asyncio.Queue()
+        self._has_ended = False
+        self._pump = asyncio.create_task(self._listen())
+
+    async def next(self, seconds: float | None = None) -> TokenEvent | None:
+        """The next event, or None when nothing came for `seconds`. Do not call it after Done.
+
+        Raises what a Failed event says, and Unavailable after `answer_seconds` of silence.
+        """
+        try:
+            event = await asyncio.wait_for(self._heard.get(), seconds)
+        except TimeoutError:
+            return None
+        if event is None:
+            await self._pump  # raises why it ended
+            raise Unavailable("The answer broke off without an end. Ask again.")
+        return event
+
+    async def aclose(self) -> None:
+        self._pump.cancel()
+        await asyncio.wait({self._pump})
+        if not self._has_ended:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(_stop, self._deps, self._asked.request_id)
+
+    async def _listen(self) -> None:
+        try:
+            stream = self._deps.streams.follow_async(
+                self._asked.request_id, silence_seconds=self._deps.settings.answer_seconds
+            )
+            async for _, event in stream:
+                self._has_ended = isinstance(event, Done | Failed)
+                if isinstance(event, Failed):
+                    raise from_json(event.error)
+                self._heard.put_nowait(event)
+        finally:
+            self._heard.put_nowait(None)
+
+
+def _stop(deps: Deps, request_id: str) -> None:
+    try:
+        deps.streams.ask_stop(request_id)
+    except Unavailable as error:
+        log.warning("stop not asked; the missing reader will be noticed", request=request_id, reason=error.message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    text: str
+    done: Done
+
+
+async def whole_answer(deps: Deps, asked: Asked) -> Answer:
+    """Wait for the end. Cancelling the call stops the work."""
+    pieces: list[str] = []
+    async with aclosing(Following(deps, asked)) as following:
+        while True:
+            match await following.next():
+                case Delta(text=text):
+                    pieces.append(text)
+                case Done() as done:
+                    return Answer(text="".join(pieces), done=done)
+                case _:
+                    pass  # waiting and loading are for those who watch

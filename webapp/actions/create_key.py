@@ -1,0 +1,34 @@
+"""Makes an API key for a person in one team. The key is shown once; its hash is stored."""
+
+import secrets
+
+from models.db.engine import Database
+from models.db.store.system import SystemStore
+from models.domain.errors import Invalid, NotFound
+from webapp.actions.sign_in import digest_of
+
+KEY_BYTES = 32  # 43 characters after "tr-"
+
+
+def create_key(database: Database, email: str, *, team: str | None = None, name: str = "key") -> str:
+    """Returns the key. `team` may stay None where the person is in one team only.
+
+    Raises NotFound for an unknown person or team, Invalid where the team must be named.
+    """
+    secret = "tr-" + secrets.token_urlsafe(KEY_BYTES)
+    with database.write() as session:
+        store = SystemStore(session)
+        user = store.user_by_email(email)
+        if user is None:
+            raise NotFound(f"There is no user {email[:80]!r}. `tuneroom user add {email[:80]}` adds one.")
+        theirs = [membership.team_id for membership in store.memberships(user.id)]
+        if team is not None:
+            wanted = store.team_named(team).id
+            if wanted not in theirs:
+                raise NotFound(f"{user.email} is not in the team {team!r}. Choose a team of theirs.")
+        elif len(theirs) == 1:
+            wanted = theirs[0]
+        else:
+            raise Invalid(f"{user.email} is in {len(theirs)} teams. Say which one with --team.", param="team")
+        store.add_key(user, wanted, name, digest_of(secret))
+    return secret

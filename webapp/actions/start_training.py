@@ -1,0 +1,98 @@
+"""Queues a training: checks what can be known without a GPU, writes the row, rings the lane."""
+
+from pydantic import ValidationError
+
+from models.catalog.methods import METHODS
+from models.db.store.system import SystemStore
+from models.db.store.team import TeamStore
+from models.db.tables import BaseModel
+from models.domain.access import Principal, Verb
+from models.domain.base_model import Shapes
+from models.domain.errors import Code, Invalid, NotFound
+from models.domain.ids import BaseId
+from models.domain.job import JobKind, Lane
+from models.domain.training import MethodChoice, TrainingSpec
+from webapp import words
+from webapp.actions.once import one_create_at_a_time
+from webapp.actions.ring import ring
+from webapp.actions.show_jobs import JobSeen, see
+from webapp.deps import Deps
+
+BROKEN_FILE = {"training_file": Code.INVALID_TRAINING_FILE, "validation_file": Code.INVALID_VALIDATION_FILE}
+
+
+def start_training(
+    deps: Deps,
+    principal: Principal,
+    spec: TrainingSpec,
+    *,
+    meta: dict[str, str] | None = None,
+    request_hash: str | None = None,
+) -> JobSeen:
+    """`spec.base` may be a base's id or its public name. A file not checked yet is accepted: the job finds out.
+
+    Raises NotFound (base, file), Invalid (options, a file known to be broken), Forbidden. The job is accepted once
+    its row is written; if the bell fails, the sweep rings.
+    """
+    method = checked_method(spec.method, at="method")
+    with deps.database.write() as session:
+        store = TeamStore(session, principal)
+        one_create_at_a_time(SystemStore(session), principal)
+        if request_hash is not None and (earlier := store.repeated(request_hash)) is not None:
+            return see(store, earlier)
+        base = _base(store, spec.base)
+        check_targets(method, Shapes.model_validate(base.shapes))
+        _check_file(store, "training_file", spec.data.training_file)
+        _check_file(store, "validation_file", spec.data.validation_file)
+        spec = spec.model_copy(update={"base": BaseId(base.id), "method": method})
+        job = store.submit(JobKind.TRAIN, spec.model_dump(mode="json"), meta=meta, request_hash=request_hash)
+        seen = see(store, job)
+    ring(deps.broker, Lane.JOBS)
+    return seen
+
+
+def checked_method(choice: MethodChoice, *, at: str) -> MethodChoice:
+    """The choice with every option filled in. `at` is where the caller wrote it, for `param`."""
+    method = METHODS.get(choice.name)
+    if method is None:
+        raise Invalid(
+            f"{choice.name[:60]!r} is not a method; the methods are {', '.join(sorted(METHODS))}. Choose one of them.",
+            code=Code.INVALID_SETTING,
+            param=f"{at}.name",
+        )
+    try:
+        options = method.options.model_validate(choice.options)
+    except ValidationError as error:
+        raise words.refused_field(error.errors(), f"{at}.options") from None
+    return MethodChoice(name=method.name, options=options.model_dump(mode="json"))
+
+
+def check_targets(choice: MethodChoice, shapes: Shapes) -> None:
+    """Raises Invalid where the base has no such layer, before a GPU is waited for."""
+    method = METHODS[choice.name]
+    method.cost(shapes, method.options.model_validate(choice.options))
+
+
+def _base(store: TeamStore, name_or_id: str) -> BaseModel:
+    if name_or_id.startswith(("ft:", "adapter-", "merge:", "merge-")):
+        raise Invalid(
+            f"{name_or_id[:80]!r} is an adapter or a merge; a training starts from a base model. "
+            "GET /v1/models lists the bases.",
+            param="model",
+        )
+    return store.base(name_or_id)
+
+
+def _check_file(store: TeamStore, field: str, file_id: str | None) -> None:
+    if file_id is None:
+        return
+    try:
+        file = store.file(file_id, Verb.USE)
+    except NotFound as error:
+        raise NotFound(error.message, param=field) from None
+    if file.status == "error":
+        raise Invalid(
+            f"{file.filename} cannot be used: {file.status_details} Correct the file and upload it again.",
+            code=BROKEN_FILE[field],
+            param=field,
+        )

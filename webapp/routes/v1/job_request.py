@@ -1,0 +1,122 @@
+"""The body of a create, and how OpenAI's words become a TrainingSpec. Checks what needs no database."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.domain.errors import Invalid
+from models.domain.training import MethodChoice, Quantisation, TrainingSpec
+from webapp import words
+from webapp.actions.start_training import checked_method
+from webapp.routes.asking import Body
+
+Auto = Literal["auto"]
+MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
+MetadataValue = Annotated[str, Field(max_length=512)]
+
+
+class Hyperparameters(BaseModel):
+    """OpenAI's three, each "auto" or a number."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    n_epochs: Annotated[int, Field(ge=1, le=50)] | Auto | None = None
+    batch_size: Annotated[int, Field(ge=1, le=256)] | Auto | None = None
+    learning_rate_multiplier: Annotated[float, Field(gt=0, le=100)] | Auto | None = None
+
+    def schedule(self) -> dict[str, Any]:
+        """The same wishes in our words; "auto" leaves them to the defaults."""
+        named = {
+            "epochs": self.n_epochs,
+            "batch_rows": self.batch_size,
+            "learning_rate_multiplier": self.learning_rate_multiplier,
+        }
+        return {name: value for name, value in named.items() if value is not None and value != "auto"}
+
+
+class Supervised(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    hyperparameters: Hyperparameters | None = None
+
+
+class OpenAiMethod(BaseModel):
+    """`type` is free text here, so that dpo and reinforcement get a sentence instead of a list of literals."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(default="supervised", max_length=64)
+    supervised: Supervised | None = None
+
+
+class Knobs(BaseModel):
+    """`tuneroom`: parts of a TrainingSpec, whose own ranges check them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    method: MethodChoice | None = None
+    quantisation: Quantisation | None = None
+    data: dict[str, Any] = Field(default_factory=dict)
+    schedule: dict[str, Any] = Field(default_factory=dict)
+
+
+class JobRequest(Body):
+    model: str = Field(min_length=1, max_length=255)
+    training_file: str = Field(min_length=1, max_length=64)
+    validation_file: str | None = Field(default=None, max_length=64)
+    suffix: str | None = Field(default=None, max_length=64)
+    seed: int | None = Field(default=None, ge=0, le=2**31 - 1)
+    method: OpenAiMethod | None = None
+    hyperparameters: Hyperparameters | None = None  # deprecated by OpenAI, still sent by old code
+    integrations: list[Any] | None = None
+    metadata: dict[MetadataKey, MetadataValue] | None = Field(default=None, max_length=16)
+    tuneroom: Knobs = Knobs()
+
+    def spec(self) -> TrainingSpec:
+        """Raises Invalid naming the field: out of range, not supported, or said twice with two values."""
+        self._refuse_unsupported()
+        files = {"training_file": self.training_file, "validation_file": self.validation_file}
+        if twice := sorted(set(files) & set(self.tuneroom.data)):
+            raise Invalid(f"{twice[0]} stands outside of tuneroom.data. Move it.", param=f"tuneroom.data.{twice[0]}")
+        knobs: dict[str, Any] = {"schedule": self._schedule(), "data": files | self.tuneroom.data}
+        if self.tuneroom.quantisation is not None:
+            knobs["quantisation"] = self.tuneroom.quantisation
+        if self.tuneroom.method is not None:
+            knobs["method"] = checked_method(self.tuneroom.method, at="tuneroom.method")
+        try:
+            return TrainingSpec.model_validate({"base": self.model, "suffix": self.suffix or None, **knobs})
+        except ValidationError as error:
+            problems = error.errors()
+            raise words.refused_field(problems, "" if problems[0]["loc"][:1] == ("suffix",) else "tuneroom") from None
+
+    def _schedule(self) -> dict[str, Any]:
+        """The three places that speak of epochs and rates, agreeing or refused."""
+        method = self.method.supervised.hyperparameters if self.method and self.method.supervised else None
+        told: dict[str, tuple[str, Any]] = {}
+        for where, schedule in (
+            ("hyperparameters", self.hyperparameters.schedule() if self.hyperparameters else {}),
+            ("method.supervised.hyperparameters", method.schedule() if method else {}),
+            ("seed", {"seed": self.seed} if self.seed is not None else {}),
+            ("tuneroom.schedule", self.tuneroom.schedule),
+        ):
+            for name, value in schedule.items():
+                earlier = told.setdefault(name, (where, value))
+                if earlier[1] != value:
+                    raise Invalid(
+                        f"{earlier[0]} and {where} give two values for {name}: {earlier[1]} and {str(value)[:40]}. "
+                        "Say it once.",
+                        param=where,
+                    )
+        return {name: value for name, (_, value) in told.items()}
+
+    def _refuse_unsupported(self) -> None:
+        if self.method is not None and self.method.type != "supervised":
+            raise Invalid(
+                f"The method {self.method.type[:40]!r} is not offered; send type=supervised.", param="method.type"
+            )
+        if self.method is not None and (extra := sorted(self.method.model_extra or {})):
+            raise Invalid(
+                f"method.{extra[0][:40]} belongs to another type. Remove it.", param=f"method.{extra[0][:40]}"
+            )
+        if self.integrations:
+            raise Invalid("No integrations are offered yet. Leave the field out.", param="integrations")
