@@ -7,7 +7,7 @@ from models.domain.errors import AppError, Code
 from models.domain.example import Conversation, Text
 from models.domain.training import OverLong, TrainOn
 from tests.text_bases import TEMPLATE_NAMES, TOOL_ROW, WEATHER_TOOL, row, sample_rows, text_base
-from worker.data.render import Rendered, Renderer, check_masks
+from worker.data.render import Rendered, Renderer
 
 TWO_TURNS = row("Who founded it?", "Odalys.", "And where?", "In Velmora.", "When?", "In 1973.")
 KNOW_TOOLS = ("llama3_like", "qwen_thinking_like")
@@ -288,17 +288,3 @@ def test_a_base_without_a_template_gets_plain_words_and_its_own_end(tmp_path):
     assert sequence.text.startswith("<s>User: Who founded it?\nAssistant: Odalys.</s>\nUser:")
     assert trained_text(renderer, sequence) == [" Odalys.</s>", " In Velmora.</s>", " In 1973.</s>"]
     assert sequence.ids[: sequence.spans[1].start] == renderer.prompt(TWO_TURNS["messages"][:3])
-
-
-def test_a_training_without_a_trained_token_is_refused(renderers):
-    renderer = renderers["chatml"]
-    with pytest.raises(AppError) as raised:
-        check_masks([], renderer.stop_token_ids)
-    assert raised.value.code is Code.MASK
-
-
-def test_a_training_whose_answers_never_stop_is_refused(renderers):
-    sequences = renderers["chatml"].render(parse(TWO_TURNS))
-    check_masks(sequences, renderers["chatml"].stop_token_ids)
-    with pytest.raises(AppError, match="never learn to stop"):
-        check_masks(sequences, [renderers["gemma_like"].eos_token_id])

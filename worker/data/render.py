@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self, assert_never
 
 from models.catalog.formats.messages import turns_of
-from models.domain.errors import Code, Invalid, JobFailed
+from models.domain.errors import Code, Invalid
 from models.domain.example import Conversation, Example, Role, Text, Turn
 from models.domain.training import OverLong, TrainOn
 from worker.data.base_folder import BaseFolder, read_base_folder
@@ -261,24 +261,6 @@ class Renderer:
             f"ends with the base's own {base.special_tokens['eos_token']}."
         )
         return (note,), {"default": source}
-
-
-def check_masks(sequences: Sequence[Rendered], stop_token_ids: Sequence[int]) -> None:
-    """Refuse to start a training that teaches nothing, or teaches no answer to end. Raises JobFailed, code `mask`."""
-    if not any(sequence.trained_tokens for sequence in sequences):
-        raise JobFailed(
-            "no token of these rows would be trained; rows need answers of the assistant that fit the maximum "
-            "length. Look at the rows, or raise the maximum length.",
-            code=Code.MASK,
-        )
-    for sequence in sequences:
-        for span in sequence.spans:
-            if sequence.ids[span.end - 1] not in stop_token_ids:
-                raise JobFailed(
-                    "an answer ends without a stop token in the loss; the model would never learn to stop. "
-                    "Choose another base or template.",
-                    code=Code.MASK,
-                )
 
 
 def _trained_turns(talk: Conversation, train_on: TrainOn) -> list[int]:
