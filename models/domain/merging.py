@@ -5,8 +5,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from models.domain.ids import AdapterId
-from models.domain.training import Spec
+from models.domain.adapter import AdapterBase
+from models.domain.ids import AdapterId, Sha256
+from models.domain.training import Quantisation, Spec
 
 
 class MergeMode(StrEnum):
@@ -73,3 +74,15 @@ class MergeReport(Spec):
     shift: ShiftCheck
     passed: bool
     refusals: tuple[str, ...] = ()
+
+
+class MergeManifest(Spec):
+    """`manifest.json` of a merge's folder, which is a base folder otherwise: what went in, what serving must know."""
+
+    kind: Literal["merge"] = "merge"
+    base: AdapterBase
+    adapter_weights_sha256: Sha256
+    trained_on: Quantisation
+    spec: MergeSpec
+    template_arguments: dict[str, str | bool | int]
+    stop_token_ids: tuple[int, ...]

@@ -1,6 +1,7 @@
 """The engine with real tiny models: what it says, to whom, for how long, and what stays in memory."""
 
 import hashlib
+import shutil
 import threading
 import time
 from contextlib import nullcontext
@@ -12,6 +13,7 @@ import torch
 
 from models.domain.chat import ChatRequest, Delta, Done, Loading, Sampling, ServedModel, TreeRef, Waiting
 from models.domain.errors import AppError, Code
+from models.domain.job import JobKind
 from models.domain.training import Quantisation
 from tests.adapters import random_adapter
 from tests.tiny import tiny_base
@@ -19,7 +21,10 @@ from worker.chat.engine import Engine
 from worker.chat.residents import ResidentKey, Residents
 from worker.data.render import Renderer
 from worker.device import device_facts
+from worker.jobdir import JobDir, Order
 from worker.loading import attach_adapter, load_base, load_dequantised
+from worker.merge.run import run as run_merge
+from worker.stop import Stop
 
 CPU = device_facts("cpu")
 BASE, OTHER_BASE, ONE, TWO = ("a" * 64, "b" * 64, "1" * 64, "2" * 64)
@@ -286,3 +291,22 @@ def test_closing_fails_waiting_answers_at_once_and_the_running_one_after_its_gra
     assert faults == [Code.UNAVAILABLE] * 2
     with pytest.raises(AppError, match="restarted"):
         hear(engine, ask())
+
+
+def test_a_merge_is_served_like_a_base_and_says_what_its_adapter_says(folders, tmp_path):
+    merged = merged_folder(tmp_path, folders[BASE], folders[ONE])
+    engine = engine_on({**folders, "e" * 64: merged})
+    as_merge = hear(engine, ask(base="e" * 64, quantisation=Quantisation.NONE, temperature=0))
+    as_adapter = hear(engine, ask(ONE, quantisation=Quantisation.NF4, temperature=0))
+    assert as_merge.text == as_adapter.text
+    engine.close(0)
+
+
+def merged_folder(root: Path, base: Path, adapter: Path) -> Path:
+    jobdir = JobDir(root / "job")
+    payload = {"adapter": "adapter-1", "mode": "as_tested", "storage": "fp32"}
+    jobdir.lay_out(Order(job="ftjob-1", fence=1, kind=JobKind.MERGE, payload=payload, facts={"base_tree_sha256": BASE}))
+    shutil.copytree(base, jobdir.inputs / "base")
+    shutil.copytree(adapter, jobdir.inputs / "adapter")
+    assert run_merge(jobdir, Stop()).status == "succeeded"
+    return jobdir.out

@@ -13,19 +13,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from tokenizers import Tokenizer
 
 from models.domain.adapter import AdapterManifest
 from models.domain.base_model import BaseFacts, Shapes
 from models.domain.chat import ChatRequest, Delta, Done, Loading, TokenEvent, TreeRef, Waiting
 from models.domain.errors import AppError, Code, Invalid, Unavailable
+from models.domain.merging import MergeManifest
 from worker.chat.decode import Ended, speak
+from worker.chat.prompts import Prompts
 from worker.chat.residents import ResidentKey, Residents
-from worker.data.render import Renderer
+from worker.data.base_folder import read_base_folder
 from worker.device import device_facts, use_threads
 
 Fetch = Callable[[TreeRef, Callable[[], None]], AbstractContextManager[Path]]
 """Brings a directory of storage to this machine for the length of a block; calls its second argument while it waits."""
 
+MOST_TOKENIZERS = 8
 LOOK_SECONDS = 0.2  # a waiting request looks around this often
 
 
@@ -34,7 +38,7 @@ class Turn:
     """One request, ready for the model."""
 
     request: ChatRequest
-    renderer: Renderer
+    tokenizer: Tokenizer
     base_dir: Path
     adapter_dir: Path | None
     prompt_ids: list[int]
@@ -53,7 +57,8 @@ class Engine:
         self._owner = ThreadPoolExecutor(1, thread_name_prefix="models", initializer=use_threads, initargs=(threads,))
         self._queue: list[Future[None]] = []
         self._lock = threading.Lock()
-        self._renderers: dict[str, Renderer] = {}
+        self._prompts = Prompts()
+        self._tokenizers: dict[str, Tokenizer] = {}
         self._closes_at: float | None = None
 
     def answer(self, request: ChatRequest, emit: Callable[[TokenEvent], None], is_unwanted: Callable[[], bool]) -> None:
@@ -87,35 +92,32 @@ class Engine:
         with self._lock:
             self._closes_at = time.monotonic() + grace_seconds
             self._owner.shutdown(wait=False, cancel_futures=True)
+        self._prompts.close()
 
     def _prepare(self, request: ChatRequest, received: float, held: ExitStack) -> Turn:
         """Bring the folders, render the prompt and check its length: all that needs no model."""
         base, adapter = request.model.base, request.model.adapter
         base_dir = held.enter_context(self._fetch(base, self._check_open))
         adapter_dir = held.enter_context(self._fetch(adapter, self._check_open)) if adapter else None
-        renderer = self._renderer(base, base_dir)
-        arguments: dict[str, str | bool | int] = {}
-        stop_ids = {*renderer.stop_token_ids, *_facts(base_dir).stop_token_ids}
-        if adapter_dir is not None:
-            manifest = _manifest(adapter_dir)
-            arguments |= manifest.template_arguments
-            stop_ids |= set(manifest.stop_token_ids)
-        prompt_ids = renderer.prompt(request.messages, (), arguments | request.template_arguments)
+        manifest = _manifest(base_dir, adapter_dir)
+        arguments = manifest.template_arguments if manifest else {}
+        stop_ids = {*_facts(base_dir).stop_token_ids, *(manifest.stop_token_ids if manifest else ())}
+        prompt = self._prompts.render(base_dir, request.messages, arguments | request.template_arguments)
         context = Shapes.model_validate_json((base_dir / "shapes.json").read_text()).context_length
         return Turn(
-            request=request, renderer=renderer, base_dir=base_dir, adapter_dir=adapter_dir, prompt_ids=prompt_ids,
-            stop_ids=frozenset(stop_ids), received=received,
-            max_tokens=_room(len(prompt_ids), context, request.sampling.max_tokens),
+            request=request, tokenizer=self._tokenizer(base, base_dir), base_dir=base_dir, adapter_dir=adapter_dir,
+            prompt_ids=prompt.ids, stop_ids=frozenset(stop_ids | set(prompt.stop_ids)), received=received,
+            max_tokens=_room(len(prompt.ids), context, request.sampling.max_tokens),
         )  # fmt: skip
 
-    def _renderer(self, base: TreeRef, base_dir: Path) -> Renderer:
-        """One per base, by content; a few stay."""
-        found = self._renderers.get(base.sha256)
+    def _tokenizer(self, base: TreeRef, base_dir: Path) -> Tokenizer:
+        """One per base, by content; a few stay. Decoding runs no template, so it may happen here."""
+        found = self._tokenizers.get(base.sha256)
         if found is None:
-            found = Renderer.from_folder(base_dir)
-            if len(self._renderers) >= 8:
-                self._renderers.clear()
-            self._renderers[base.sha256] = found
+            found = read_base_folder(base_dir).tokenizer
+            if len(self._tokenizers) >= MOST_TOKENIZERS:
+                self._tokenizers.clear()
+            self._tokenizers[base.sha256] = found
         return found
 
     def _wait(
@@ -164,7 +166,7 @@ class Engine:
             )
             began = time.monotonic()
             ended: Ended = speak(
-                model, turn.renderer.tokenizer, turn.prompt_ids,
+                model, turn.tokenizer, turn.prompt_ids,
                 request.sampling.model_copy(update={"max_tokens": turn.max_tokens}), turn.stop_ids, say, should_stop,
             )  # fmt: skip
         except torch.OutOfMemoryError:
@@ -197,7 +199,11 @@ def _facts(base_dir: Path) -> BaseFacts:
     return BaseFacts.model_validate_json((base_dir / "facts.json").read_text())
 
 
-def _manifest(adapter_dir: Path) -> AdapterManifest:
+def _manifest(base_dir: Path, adapter_dir: Path | None) -> AdapterManifest | MergeManifest | None:
+    """How what is served was trained to be asked: an adapter's or a merge's word; a plain base has none."""
+    if adapter_dir is None:
+        path = base_dir / "manifest.json"
+        return MergeManifest.model_validate_json(path.read_text()) if path.is_file() else None
     path = adapter_dir / "manifest.json"
     if not path.is_file():
         raise AppError(

@@ -20,7 +20,7 @@ def judge(
         positions=against_adapter.positions, top1_agreement=against_adapter.top1_agreement,
         mean_kl=against_adapter.mean_kl, needed_top1=NEEDED_TOP1[storage], allowed_kl=ALLOWED_KL[storage],
     )  # fmt: skip
-    refusals = (*_arithmetic_refusals(arithmetic), *_logit_refusals(logits), *_shift_refusals(shift))
+    refusals = (*_arithmetic_refusals(arithmetic), *_logit_refusals(logits, storage), *_shift_refusals(shift))
     return MergeReport(
         mode=mode, storage=storage, arithmetic=arithmetic, logits=logits, shift=shift,
         passed=not refusals, refusals=refusals,
@@ -66,7 +66,7 @@ def _arithmetic_refusals(check: ArithmeticCheck) -> list[str]:
     return refusals
 
 
-def _logit_refusals(check: LogitCheck) -> list[str]:
+def _logit_refusals(check: LogitCheck, storage: StorageDtype) -> list[str]:
     refusals = []
     if not check.top1_agreement >= check.needed_top1:
         refusals.append(
@@ -75,6 +75,8 @@ def _logit_refusals(check: LogitCheck) -> list[str]:
         )
     if not check.mean_kl <= check.allowed_kl:
         refusals.append(f"its KL from the adapter is {check.mean_kl:.2e}; at most {check.allowed_kl:.0e} is allowed")
+    if refusals and storage is StorageDtype.BF16:
+        refusals[-1] += " (an unsure model can lose this much by rounding to bf16 alone: store it as fp32)"
     return refusals
 
 

@@ -32,22 +32,20 @@ class Distance:
     mean_kl: float
 
 
-@torch.inference_mode()
-def logits_of(model: PreTrainedModel, rows: Sequence[Row]) -> list[torch.Tensor]:
-    """One (T, V) float32 tensor on the host for each row."""
-    return [_logits(model, row).cpu() for row in rows]
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """What one model said. `logits`: (T, V) float32 on the host; `losses`: summed nats of a row's answer tokens."""
+
+    logits: Sequence[torch.Tensor]
+    losses: Sequence[float]
 
 
 @torch.inference_mode()
-def losses_of(model: PreTrainedModel, rows: Sequence[Row]) -> list[float]:
-    """The summed loss of each row's answer tokens, nats."""
-    sums = []
-    for row in rows:
-        logits = _logits(model, row)[:-1]  # (T-1, V): position t predicts token t+1
-        keep = torch.tensor(row.is_answer[1:], device=logits.device)
-        wanted = torch.tensor(row.ids[1:], device=logits.device)
-        sums.append(float(cross_entropy(logits[keep].double(), wanted[keep], reduction="sum")))
-    return sums
+def hear(model: PreTrainedModel, for_logits: Sequence[Row], for_losses: Sequence[Row] = ()) -> Heard:
+    """Read each row once, also where it is in both lists, and keep what was asked for."""
+    kept = {id(row): _logits(model, row) for row in for_logits}
+    losses = [_loss(kept[id(row)] if id(row) in kept else _logits(model, row), row) for row in for_losses]
+    return Heard(logits=list(kept.values()), losses=losses)
 
 
 def distance(reference: Sequence[torch.Tensor], candidate: Sequence[torch.Tensor]) -> Distance:
@@ -62,6 +60,12 @@ def distance(reference: Sequence[torch.Tensor], candidate: Sequence[torch.Tensor
 
 
 def _logits(model: PreTrainedModel, row: Row) -> torch.Tensor:
-    """(T, V) in float32."""
+    """(T, V) in float32 on the host."""
     ids = torch.tensor([row.ids], device=model.device)  # (1, T)
-    return model(input_ids=ids, use_cache=False).logits[0].float()
+    return model(input_ids=ids, use_cache=False).logits[0].float().cpu()
+
+
+def _loss(logits: torch.Tensor, row: Row) -> float:
+    """Summed loss of the answer's tokens: the logits at t predict token t+1."""
+    keep, wanted = torch.tensor(row.is_answer[1:]), torch.tensor(row.ids[1:])
+    return float(cross_entropy(logits[:-1][keep].double(), wanted[keep], reduction="sum"))

@@ -9,10 +9,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from models.domain.adapter import AdapterBase, AdapterManifest
-from models.domain.ids import Sha256
-from models.domain.merging import MergeReport, MergeSpec
-from models.domain.training import Quantisation, Spec
+from models.domain.adapter import AdapterManifest
+from models.domain.merging import MergeManifest, MergeReport, MergeSpec
 from worker.bases.canonical import write_facts, write_shapes
 from worker.jobdir import write_atomically
 from worker.loading import base_facts
@@ -21,18 +19,6 @@ MANIFEST = "manifest.json"
 REPORT = "merge_report.json"
 WRITTEN_ANEW = {"config.json", "generation_config.json", "shapes.json", "facts.json", MANIFEST, REPORT}
 DTYPE_NAMES = {"bf16": "bfloat16", "fp32": "float32"}
-
-
-class MergeManifest(Spec):
-    """`manifest.json` of a merge: what went in, and what serving must know."""
-
-    kind: str = "merge"
-    base: AdapterBase
-    adapter_weights_sha256: Sha256
-    trained_on: Quantisation
-    spec: MergeSpec
-    template_arguments: dict[str, str | bool | int]
-    stop_token_ids: tuple[int, ...]
 
 
 def dress(folder: Path, base_dir: Path, manifest: AdapterManifest, spec: MergeSpec, unties_head: bool) -> None:

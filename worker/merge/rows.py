@@ -17,7 +17,7 @@ from worker.merge.listen import Row
 
 LOGIT_POSITIONS = 2048  # a correct bf16 merge has top-1 near 0.995: fewer positions would refuse some by chance
 LOGIT_BYTES = 512 * 10**6  # of one model's kept logits
-SHIFT_ANSWER_TOKENS = 4000  # twice what a verdict needs
+SHIFT_ANSWER_TOKENS = 2500  # a verdict needs 2,000; each costs a pass of two models
 SHIFT_ROWS = 1000  # ... however short the answers are
 LONGEST_ROW = 1024
 

@@ -7,7 +7,7 @@ leaves nothing, and doing it again gives the same bytes.
 """
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from worker.loading import attach_adapter, load_base, load_dequantised, verify_a
 from worker.merge.arithmetic import check_arithmetic
 from worker.merge.fold import write_merged
 from worker.merge.gate import judge, shift_of
-from worker.merge.listen import distance, logits_of, losses_of
+from worker.merge.listen import Heard, distance, hear
 from worker.merge.plan import MergePlan, plan_merge, refused
 from worker.merge.publish import dress, write_report
 from worker.merge.rows import RowsForChecks, rows_for_checks
@@ -115,18 +115,18 @@ def check(jobdir: JobDir, order: Order, work: Work, stop: Stop) -> MergeReport:
     told = _Steps(jobdir, stop, total=4 if _shift_applies(work) else 3)
     arithmetic = _check_arithmetic(work)
     told.step()
-    reference = logits_of(_with_adapter(work, _base_merged_onto(work)), rows.for_logits)
+    reference = hear(_with_adapter(work, _base_merged_onto(work)), rows.for_logits).logits
     told.step()
+    # In float32 whatever it is stored in: the distance is then the storage's rounding and nothing else.
     merged = load_base(work.staged, Quantisation.NONE, work.device, torch.float32)
-    said = logits_of(merged, rows.for_logits)
-    against_adapter = distance(reference, said)
+    said = hear(merged, rows.for_logits, rows.for_shift if _shift_applies(work) else ())
+    against_adapter = distance(reference, said.logits)
     told.step()
     if not _shift_applies(work):
         shift = ShiftCheck(verdict="not_applicable", answer_tokens=0)
     else:
-        merged_losses = losses_of(merged, rows.for_shift)
         del merged, reference
-        shift = _shift(work, rows, merged_losses, said)
+        shift = _shift(work, rows, said)
         told.step()
         if shift.verdict == "not_enough_data":
             jobdir.say(Remarked(level="warn", text=_too_few(shift)))
@@ -137,12 +137,12 @@ def _shift_applies(work: Work) -> bool:
     return work.spec.mode is MergeMode.FULL_PRECISION and work.manifest.quantisation is Quantisation.NF4
 
 
-def _shift(work: Work, rows: RowsForChecks, merged_losses: Sequence[float], said: list[torch.Tensor]) -> ShiftCheck:
+def _shift(work: Work, rows: RowsForChecks, merged: Heard) -> ShiftCheck:
     """The merge on the original base against the adapter where it was trained: on the quantised one."""
-    trained = _with_adapter(work, load_dequantised(work.base_dir, work.device, torch.float32))
-    words = distance(logits_of(trained, rows.for_logits), said)
+    model = _with_adapter(work, load_dequantised(work.base_dir, work.device, torch.float32))
+    trained = hear(model, rows.for_logits, rows.for_shift)
     tokens = [row.answer_tokens for row in rows.for_shift]
-    return shift_of(losses_of(trained, rows.for_shift), merged_losses, tokens, words)
+    return shift_of(trained.losses, merged.losses, tokens, distance(trained.logits, merged.logits))
 
 
 def _check_arithmetic(work: Work) -> ArithmeticCheck:
