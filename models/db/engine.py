@@ -61,7 +61,10 @@ def _answering() -> Iterator[None]:
     """A database that does not answer is Unavailable, in words, whatever the driver says."""
     try:
         yield
-    except OperationalError as error:
+    except DBAPIError as error:
+        # A connection that broke in the middle comes as InterfaceError or InternalError, too.
+        if not (isinstance(error, OperationalError) or error.connection_invalidated):
+            raise
         raise Unavailable("The database does not answer. Nothing was changed; try again in a few seconds.") from error
 
 

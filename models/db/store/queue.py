@@ -303,6 +303,7 @@ def _after_loss(
         what = {
             Code.CHILD_DIED: "The process of this job died",
             Code.NO_PROGRESS: "This job stood still and was stopped",
+            Code.INTERNAL: "Something unexpected stopped this job",
         }.get(code, "The worker running this job was lost")
         message = (
             f"{what} {attempts} times, most likely because the job itself ends it "

@@ -1,0 +1,167 @@
+"""The worker of the lanes `jobs` and `light`: `python -m worker.jobs_app jobs|light`. Builds things; holds no logic.
+
+Celery is the doorbell: its pool threads answer bells, one thread a slot. SIGTERM (or the end of the keeper) means
+drain: children checkpoint, jobs are released, and Celery's warm shutdown then ends by itself.
+"""
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+
+import structlog
+from celery import Celery
+from celery.signals import worker_shutting_down
+
+from models.db.engine import Database
+from models.db.migrations import config, revision_of
+from models.db.store.system import SystemStore
+from models.db.tables import Worker
+from models.domain.errors import AppError, Unavailable
+from models.domain.ids import new_id
+from models.domain.job import Lane
+from models.infra.broker import RING_TASK, Broker, make_celery
+from models.infra.lifeline import when_keeper_ends
+from models.infra.settings import Settings
+from models.infra.storage import Storage
+from models.infra.sweep import Sweeper
+from worker.cache import Cache
+from worker.logs import log_plainly
+from worker.slots import Slots
+from worker.supervise import Desk
+
+MIGRATED_WITHIN_SECONDS = 60.0
+CELERY_END_SECONDS = 5.0  # a warm shutdown waits for a broker that is away; then we end without it
+
+log = structlog.get_logger()
+
+
+def main(lane: Lane) -> None:
+    """Work until told to stop. Returns when every child has ended and every job is settled or given back."""
+    log_plainly()
+    threading.excepthook = _end_after_a_broken_thread
+    settings = Settings()
+    settings.jobs_dir.mkdir(parents=True, exist_ok=True)
+    database, storage = Database(settings.database), Storage(settings.storage)
+    wait_until_migrated(database)
+    drain = threading.Event()
+    desk = Desk(
+        settings=settings, database=database, storage=storage, cache=Cache(settings, storage),
+        device=settings.device if lane is Lane.JOBS else "cpu", drain=drain,
+    )  # fmt: skip
+    worker_id = new_id("worker")
+    slots = Slots(desk, lane, worker_id)
+    _register(desk, lane, worker_id)
+    broker = Broker(settings)
+    sweeper = Sweeper(database, broker, settings).start()
+    threading.Thread(target=_look_around, args=(desk, slots, worker_id), name="presence", daemon=True).start()
+    when_keeper_ends(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    celery = make_celery(settings)
+    hear_bells(celery, slots)
+    worker_shutting_down.connect(lambda **_: _begin_drain(desk, slots, worker_id), weak=False)
+    log.info("worker started", worker=worker_id, lane=lane, slots=settings.slots, device=desk.device)
+    try:
+        serve(celery, lane, settings.slots)
+    finally:
+        drain.set()
+        sweeper.stop()
+        _end(desk, slots, worker_id)
+
+
+def hear_bells(celery: Celery, slots: Slots) -> None:
+    """Every ring is answered by a pool thread; the lane it names is the queue it came by."""
+
+    @celery.task(name=RING_TASK)
+    def ring(_lane: str) -> None:
+        slots.answer()
+
+
+def serve(celery: Celery, lane: Lane, slots: int) -> None:
+    """Celery's worker on one lane, in this thread, until a warm shutdown."""
+    worker = celery.Worker(
+        pool="threads", concurrency=slots, queues=[lane.value], loglevel="WARNING", quiet=True,
+        without_gossip=True, without_mingle=True, without_heartbeat=True,
+        hostname=f"{lane}-{os.getpid()}@{socket.gethostname()}",
+    )  # fmt: skip
+    worker.start()
+
+
+def wait_until_migrated(database: Database) -> None:
+    """Somebody else migrates (`up`, or `tuneroom migrate`). Raises AppError when nobody does in time."""
+    from alembic.script import ScriptDirectory
+
+    wanted = ScriptDirectory.from_config(config()).get_current_head()
+    deadline = time.monotonic() + MIGRATED_WITHIN_SECONDS
+    while not database.is_alive() or revision_of(database.writer) != wanted:
+        if time.monotonic() > deadline:
+            raise AppError(f"The database is not at revision {wanted}. Run `tuneroom migrate`, then start again.")
+        time.sleep(0.2)
+
+
+def _register(desk: Desk, lane: Lane, worker_id: str) -> None:
+    row = Worker(
+        id=worker_id, host=socket.gethostname(), pid=os.getpid(), lane=lane, device=desk.device,
+        slots=desk.settings.slots,
+    )  # fmt: skip
+    with desk.database.write() as session:
+        SystemStore(session).worker_started(row)
+
+
+def _look_around(desk: Desk, slots: Slots, worker_id: str) -> None:
+    """Say that we live, and look for work that no bell announced."""
+    while not desk.drain.wait(min(desk.settings.sweep_seconds, desk.settings.lease_seconds / 3)):
+        try:
+            with desk.database.write() as session:
+                SystemStore(session).worker_seen(worker_id)
+            slots.look()
+        except Unavailable as error:
+            log.warning("not seen", worker=worker_id, why=error.message)
+
+
+def _end_after_a_broken_thread(broken: threading.ExceptHookArgs) -> None:
+    """A worker that lost a thread is half a worker: give everything back in order, and be started again."""
+    exc_info = (broken.exc_type, broken.exc_value, broken.exc_traceback)
+    log.error("thread broken", thread=broken.thread.name if broken.thread else None, exc_info=exc_info)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _begin_drain(desk: Desk, slots: Slots, worker_id: str) -> None:
+    """From a signal handler: only set the flag. A thread sees to our end, should Celery wait for a dead broker."""
+    if desk.drain.is_set():
+        return
+    desk.drain.set()
+    threading.Thread(target=_end_without_celery, args=(desk, slots, worker_id), name="last-exit", daemon=True).start()
+
+
+def _end_without_celery(desk: Desk, slots: Slots, worker_id: str) -> None:
+    _wait_until_idle(slots, desk.settings.drain_seconds)
+    time.sleep(CELERY_END_SECONDS)
+    log.warning("ended without the broker", worker=worker_id)
+    _end(desk, slots, worker_id)
+    os._exit(0)
+
+
+def _end(desk: Desk, slots: Slots, worker_id: str) -> None:
+    _wait_until_idle(slots, desk.settings.drain_seconds)
+    try:
+        with desk.database.write() as session:
+            SystemStore(session).worker_stopped(worker_id)
+    except Unavailable:
+        log.warning("database away at the end", worker=worker_id)
+    log.info("worker stopped", worker=worker_id)
+
+
+def _wait_until_idle(slots: Slots, drain_seconds: float) -> None:
+    """Supervisors KILL their children at drain_seconds; a little more for their last writes."""
+    deadline = time.monotonic() + drain_seconds + CELERY_END_SECONDS
+    while not slots.are_idle and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+if __name__ == "__main__":
+    try:
+        main(Lane(sys.argv[1]))
+    except AppError as error:
+        sys.exit(error.message)

@@ -1,0 +1,74 @@
+"""Claims jobs of one lane into a fixed number of slots, whoever rings. Knows no broker and nothing of what a job does.
+
+Bells come from the broker; `look` comes from a clock, so that jobs start also while the broker is away.
+"""
+
+import threading
+import time
+
+import structlog
+
+from models.db.store.system import SystemStore
+from models.db.tables import Job
+from models.domain.errors import Unavailable
+from models.domain.job import Lane
+from worker.supervise import Desk, supervise
+
+FREE_EVERY_SECONDS = 0.2
+
+log = structlog.get_logger()
+
+
+class Slots:
+    """As many jobs at once as the settings say."""
+
+    def __init__(self, desk: Desk, lane: Lane, worker_id: str) -> None:
+        self._desk = desk
+        self._lane = lane
+        self._worker_id = worker_id
+        self._free = threading.BoundedSemaphore(desk.settings.slots)
+        self._busy = 0
+        self._count = threading.Lock()
+
+    @property
+    def are_idle(self) -> bool:
+        return self._busy == 0
+
+    def answer(self) -> None:
+        """A bell rang: work in a free slot until nothing is claimable. Waits for a slot; a drain ends the wait."""
+        while not self._desk.drain.is_set():
+            if self._free.acquire(timeout=FREE_EVERY_SECONDS):
+                self._work()
+                return
+
+    def look(self) -> None:
+        """Nobody rang: if a slot is free and work waits, work in a thread of our own."""
+        if self._desk.drain.is_set() or not self._waiting() or not self._free.acquire(blocking=False):
+            return
+        threading.Thread(target=self._work, name=f"slot-{self._lane}", daemon=True).start()
+
+    def _work(self) -> None:
+        with self._count:
+            self._busy += 1
+        try:
+            while not self._desk.drain.is_set() and (claimed := self._claim()) is not None:
+                supervise(self._desk, *claimed)
+        except Unavailable as error:
+            log.warning("nothing claimed", lane=self._lane, why=error.message)
+        finally:
+            with self._count:
+                self._busy -= 1
+            self._free.release()
+
+    def _claim(self) -> tuple[Job, float] | None:
+        claimed_at = time.monotonic()
+        with self._desk.database.write() as session:
+            job = SystemStore(session).claim(self._lane, self._worker_id, self._desk.settings.lease_seconds)
+        if job is None:
+            return None
+        log.info("job claimed", job=job.id, kind=job.kind, fence=job.fence, attempts=job.attempts)
+        return job, claimed_at
+
+    def _waiting(self) -> bool:
+        with self._desk.database.read() as session:
+            return SystemStore(session).claimable(self._lane) > 0

@@ -1,0 +1,171 @@
+"""Lays the inputs of one job into its directory, verified, and finds the checkpoint it goes on from.
+
+Asks the store through the lease it is given; spawns nothing and settles nothing. Every kind of job says here which
+files its child finds in in/ and which facts stand in its order.
+"""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, assert_never
+
+from models.db.store.system import DEFAULT_TEAM, SystemStore
+from models.db.tables import BaseModel, DatasetVersion, Job
+from models.domain.base_model import AddBaseSpec
+from models.domain.chat import TreeRef
+from models.domain.errors import AppError, Code, JobFailed, NotFound
+from models.domain.ids import Sha256
+from models.domain.job import JobKind
+from models.domain.merging import MergeSpec
+from models.domain.progress import Remarked
+from models.domain.training import TrainingSpec
+from models.infra.secrets import load_key, open_sealed
+from models.infra.settings import Settings
+from models.infra.storage import Storage
+from worker.cache import Cache, link_or_copy, link_tree
+from worker.jobdir import CheckpointManifest, JobDir, verify_checkpoint
+from worker.lease import Lease
+from worker.sources import bring_source
+
+HUB_TOKEN = "hub_token"
+
+Watch = Callable[[], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shelf:
+    """Where inputs come from, and who is asked whether to go on: `watch` raises to stop."""
+
+    settings: Settings
+    storage: Storage
+    cache: Cache
+    lease: Lease
+    watch: Watch
+
+
+def stage(shelf: Shelf, job: Job, jobdir: JobDir) -> dict[str, Any]:
+    """Fill in/ for this kind of job and return the facts of its order.
+
+    Raises JobFailed, Invalid or NotFound in words where the job cannot run at all.
+    """
+    jobdir.inputs.mkdir(parents=True, exist_ok=True)
+    match JobKind(job.kind):
+        case JobKind.TOY:
+            return {}
+        case JobKind.CHECK_DATA:
+            file = shelf.lease.read(lambda store: store.file(job.spec["file"]))
+            _lay_file(shelf, file, jobdir.inputs / "data.jsonl")
+            return {}
+        case JobKind.ADD_BASE:
+            token = lambda: _hub_token(shelf, job.team_id or DEFAULT_TEAM)  # noqa: E731
+            return bring_source(AddBaseSpec.model_validate(job.spec), jobdir, shelf.settings, token, shelf.watch)
+        case JobKind.TRAIN:
+            return _stage_training(shelf, TrainingSpec.model_validate(job.spec), jobdir)
+        case JobKind.MERGE:
+            return _stage_merge(shelf, MergeSpec.model_validate(job.spec), jobdir)
+        case kind:
+            assert_never(kind)
+
+
+def stage_checkpoint(shelf: Shelf, job: Job, jobdir: JobDir) -> tuple[str, CheckpointManifest] | None:
+    """Lay the newest checkpoint that verifies into checkpoints/; None: from the beginning.
+
+    Uploaded ones and those an earlier attempt left on this disk count alike. A damaged one is passed over, and said.
+    """
+    jobdir.checkpoints.mkdir(parents=True, exist_ok=True)
+    for step, bring in _candidates(shelf, job, jobdir):
+        shelf.watch()
+        directory = jobdir.checkpoints / f"step-{step:08d}"
+        try:
+            bring(directory)
+            manifest = verify_checkpoint(directory)
+        except AppError as error:
+            shutil.rmtree(directory, ignore_errors=True)
+            jobdir.say(Remarked(level="warn", text=f"the checkpoint at step {step} is passed over: {error.message}"))
+            continue
+        jobdir.say(Remarked(text=f"going on from the checkpoint at step {manifest.step}"))
+        return f"checkpoints/{directory.name}", manifest
+    return None
+
+
+def _candidates(shelf: Shelf, job: Job, jobdir: JobDir) -> list[tuple[int, Callable[[Path], object]]]:
+    """(step, how to bring it), newest first; at equal steps what lies on this disk goes first."""
+    found: list[tuple[int, int, Callable[[Path], object]]] = []
+    for row in shelf.lease.read(lambda store: store.checkpoints(job.id)):
+        ref = TreeRef(scope=row.scope, sha256=Sha256(row.tree_sha256))
+        found.append((row.step, 0, lambda to, ref=ref: shelf.storage.fetch_tree(ref, to)))
+    for path in jobdir.root.parent.glob("*/checkpoints/step-*"):
+        if path.parent != jobdir.checkpoints:
+            found.append((int(path.name.removeprefix("step-")), 1, path.replace))
+    found.sort(key=lambda each: each[:2], reverse=True)
+    return [(step, bring) for step, _, bring in found]
+
+
+def _stage_training(shelf: Shelf, spec: TrainingSpec, jobdir: JobDir) -> dict[str, Any]:
+    base = shelf.lease.read(lambda store: store.base(spec.base))
+    training = shelf.lease.read(lambda store: store.file(spec.data.training_file))
+    _check_usable(training, Code.INVALID_TRAINING_FILE)
+    _lay_base(shelf, base, jobdir)
+    _lay_file(shelf, training, jobdir.inputs / "train.jsonl")
+    facts = {
+        "base_name": base.name,
+        "base_tree_sha256": base.tree_sha256,
+        "training_format": training.format,
+        "training_sha256": training.sha256,
+    }
+    if spec.data.validation_file is None:
+        return facts
+    wanted = spec.data.validation_file
+    validation = shelf.lease.read(lambda store: store.file(wanted))
+    _check_usable(validation, Code.INVALID_VALIDATION_FILE)
+    _lay_file(shelf, validation, jobdir.inputs / "validation.jsonl")
+    return facts | {"validation_format": validation.format, "validation_sha256": validation.sha256}
+
+
+def _stage_merge(shelf: Shelf, spec: MergeSpec, jobdir: JobDir) -> dict[str, Any]:
+    adapter = shelf.lease.read(lambda store: store.adapter(spec.adapter))
+    base = shelf.lease.read(lambda store: store.base(adapter.base_id))
+    _lay_base(shelf, base, jobdir)
+    ref = TreeRef(scope=adapter.scope, sha256=Sha256(adapter.tree_sha256))
+    with shelf.cache.using_tree(ref, shelf.watch) as path:
+        link_tree(path, jobdir.inputs / "adapter")
+    facts: dict[str, Any] = {"base_name": base.name, "base_tree_sha256": base.tree_sha256}
+    heldout = shelf.lease.read(lambda store: _heldout(store, adapter.job_id))
+    if heldout is not None and heldout.format is not None:
+        _lay_file(shelf, heldout, jobdir.inputs / "heldout.jsonl")
+        facts["heldout_format"] = heldout.format
+    return facts
+
+
+def _heldout(store: SystemStore, training_job: str) -> DatasetVersion | None:
+    """The rows a merge is listened to on: validation rows, else training rows, else none."""
+    data = TrainingSpec.model_validate(store.job(training_job).spec).data
+    try:
+        return store.file(data.validation_file or data.training_file)
+    except NotFound:
+        return None
+
+
+def _check_usable(file: DatasetVersion, code: Code) -> None:
+    """A file nobody has checked yet is staged: the child reads every row and refuses in the same words."""
+    if file.status == "error":
+        raise JobFailed(
+            f"{file.filename} cannot be used: {file.status_details} Correct the file and upload it again.", code=code
+        )
+
+
+def _lay_base(shelf: Shelf, base: BaseModel, jobdir: JobDir) -> None:
+    ref = TreeRef(scope=base.scope, sha256=Sha256(base.tree_sha256))
+    with shelf.cache.using_tree(ref, shelf.watch) as path:
+        link_tree(path, jobdir.inputs / "base")
+
+
+def _lay_file(shelf: Shelf, file: DatasetVersion, destination: Path) -> None:
+    with shelf.cache.using_file(file.scope, file.sha256, shelf.watch) as path:
+        link_or_copy(path, destination)
+
+
+def _hub_token(shelf: Shelf, team: str) -> str | None:
+    sealed = shelf.lease.read(lambda store: store.sealed_secret(team, HUB_TOKEN))
+    return open_sealed(load_key(shelf.settings.key_file), team, sealed) if sealed else None
