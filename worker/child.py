@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> None:
     order = jobdir.order()
     if not options.alone:
         threading.Thread(target=_live_by_stdin, args=(order.silence_seconds,), daemon=True).start()
-    _set_environment(order.threads)
+    _set_environment(order.threads, order.device)
     jobdir.finish(_attempt(jobdir, order.kind, stop))
     logging.shutdown()
     sys.stdout.flush()
@@ -50,12 +50,14 @@ def main(arguments: list[str]) -> None:
     os._exit(0)
 
 
-def _set_environment(threads: int) -> None:
+def _set_environment(threads: int, device: str) -> None:
     """Before torch is loaded. Spinning at barriers made one step six times slower beside a busy process."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
+    # One device only: a Trainer that sees two would split each batch over both.
+    os.environ["CUDA_VISIBLE_DEVICES"] = "" if device == "cpu" else device.removeprefix("cuda:")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
 

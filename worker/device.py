@@ -37,6 +37,11 @@ def device_facts(name: str) -> DeviceFacts:
     )  # fmt: skip
 
 
+def visible_name(ordered: str) -> str:
+    """The device under the name it has in a child, which sees one GPU only: `cuda:3` is its `cuda:0`."""
+    return "cpu" if ordered == "cpu" else "cuda:0"
+
+
 def compute_dtype(choice: Literal["auto", "fp32", "bf16"], facts: DeviceFacts) -> torch.dtype:
     """The order's choice, or the device's. Never the checkpoint's: bf16 without the instructions is 2-15x slower."""
     return DTYPES[facts.compute_dtype if choice == "auto" else choice]

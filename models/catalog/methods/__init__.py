@@ -1,0 +1,16 @@
+"""The PEFT methods, one file each, found by import."""
+
+import pkgutil
+from importlib import import_module
+from typing import Any
+
+from models.catalog.methods.base import Method
+
+
+def _found() -> dict[str, Method[Any]]:
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "base")
+    methods: list[Method[Any]] = [import_module(f"{__name__}.{name}").METHOD for name in names]
+    return {method.name: method for method in methods}
+
+
+METHODS: dict[str, Method[Any]] = _found()

@@ -1,0 +1,96 @@
+"""Builds training jobs for the tiny base: small enough that a whole training takes a second or two."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from models.domain.job import JobKind
+from tests.tiny import tiny_base
+from worker.jobdir import JobDir, Order
+
+TREE_SHA256 = hashlib.sha256(b"the tiny base").hexdigest()
+ROOT = Path(__file__).parents[1]
+COLOURS = ("red", "green", "blue", "grey", "pink", "teal", "gold", "black", "white", "brown", "coral", "olive")
+
+
+def conversations(count: int = 12) -> list[dict[str, Any]]:
+    """Questions of different lengths with short answers."""
+    return [
+        {
+            "messages": [
+                {"role": "user", "content": f"Which colour has number {number}{'?' * (1 + number % 5)}"},
+                {"role": "assistant", "content": COLOURS[number % len(COLOURS)] * (1 + number % 2)},
+            ]
+        }
+        for number in range(count)
+    ]
+
+
+def training_job(
+    root: Path,
+    *,
+    base: Path | None = None,
+    rows: list[dict[str, Any]] | None = None,
+    validation: list[dict[str, Any]] | None = None,
+    quantisation: str = "none",
+    options: dict[str, Any] | None = None,
+    data: dict[str, Any] | None = None,
+    fence: int = 1,
+    resume_from: str | None = None,
+    compute_dtype: str = "fp32",
+    **schedule: Any,
+) -> JobDir:
+    """A job directory as the supervisor lays it out: rank 4 LoRA, one thread, fp32 unless asked otherwise."""
+    jobdir = JobDir(root)
+    payload = {
+        "base": "base-1",
+        "data": {"training_file": "file-1", "validation_fraction": 0, **(data or {})},
+        "quantisation": quantisation,
+        "method": {"name": "lora", "options": {"rank": 4, "alpha": 8, **(options or {})}},
+        "schedule": {"epochs": 1, "batch_rows": 4, "learning_rate": 0.01, **schedule},
+    }
+    jobdir.lay_out(
+        Order(
+            job="ftjob-1",
+            fence=fence,
+            kind=JobKind.TRAIN,
+            payload=payload,
+            facts={"base_name": "tiny", "base_tree_sha256": TREE_SHA256, "training_format": "messages"},
+            resume_from=resume_from,
+            threads=1,
+            compute_dtype=compute_dtype,
+        )
+    )
+    if base is None:
+        tiny_base(jobdir.inputs / "base")
+    else:
+        shutil.copytree(base, jobdir.inputs / "base")
+    write_rows(jobdir.inputs / "train.jsonl", conversations() if rows is None else rows)
+    if validation is not None:
+        write_rows(jobdir.inputs / "validation.jsonl", validation)
+    return jobdir
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def spawn(jobdir: JobDir) -> subprocess.Popen:
+    """The child process of a job, as a person would start it."""
+    with jobdir.log.open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "worker.child", str(jobdir.root), "--alone"],
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+
+
+def losses(jobdir: JobDir) -> dict[int, float]:
+    """Loss per token of every optimiser step said so far."""
+    return {said.step: said.loss_per_token for said in jobdir.said_since(0)[0] if said.type == "step"}

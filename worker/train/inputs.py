@@ -1,0 +1,128 @@
+"""Reads and renders the rows of one training job. Knows files and tokens, no torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import NoReturn
+
+from pydantic import BaseModel, ConfigDict
+
+from models.domain.errors import Code, JobFailed
+from models.domain.example import Example
+from models.domain.ids import Sha256
+from models.domain.training import TrainingSpec
+from worker.data.intake import read_examples
+from worker.data.render import Rendered, Renderer
+from worker.data.split import split
+from worker.jobdir import sha256_of
+
+
+class TrainingFacts(BaseModel):
+    """What staging resolved: the base's public id and listing, and each file's format and content."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    base_name: str
+    base_tree_sha256: Sha256
+    training_format: str | None = None
+    training_sha256: Sha256 | None = None
+    validation_format: str | None = None
+    validation_sha256: Sha256 | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Sequences to train on and to validate with; `remarks` are sentences for people."""
+
+    training: tuple[Rendered, ...]
+    validation: tuple[Rendered, ...]
+    remarks: tuple[str, ...]
+    training_sha256: Sha256
+    stop_token_ids: tuple[int, ...]
+
+    @property
+    def lengths(self) -> list[int]:
+        return [len(row.ids) for row in self.training]
+
+
+def read_inputs(inputs: Path, spec: TrainingSpec, facts: TrainingFacts, now: datetime) -> Rows:
+    """Render in/train.jsonl and in/validation.jsonl (or a share of the training rows) for in/base.
+
+    `now` is the date that some templates write; a resumed training passes the first attempt's.
+    Raises JobFailed with code `invalid_training_file`, `invalid_validation_file`, `mask` or `template`.
+    """
+    renderer = Renderer.from_folder(inputs / "base", now=lambda: now)
+    path = inputs / "train.jsonl"
+    training_sha256 = _verified(path, facts.training_sha256, Code.INVALID_TRAINING_FILE)
+    examples = read_examples(path, facts.training_format)
+    validation_path = inputs / "validation.jsonl"
+    if validation_path.exists():
+        _verified(validation_path, facts.validation_sha256, Code.INVALID_VALIDATION_FILE)
+        held_out = _validation_examples(validation_path, facts.validation_format)
+    else:
+        examples, held_out = split(examples, spec.data.validation_fraction, spec.schedule.seed)
+    training, dropped = _render(renderer, examples, spec)
+    validation, _ = _render(renderer, held_out, spec)
+    _check_masks(training, renderer.stop_token_ids, spec)
+    remarks = list(renderer.notes)
+    if dropped:
+        remarks.append(f"{dropped} rows are longer than {spec.data.max_length} tokens and are left out.")
+    remarks += list(dict.fromkeys(note for row in training for note in row.notes))
+    return Rows(
+        training=tuple(training), validation=tuple(validation), remarks=tuple(remarks),
+        training_sha256=training_sha256, stop_token_ids=renderer.stop_token_ids,
+    )  # fmt: skip
+
+
+def _verified(path: Path, wanted: Sha256 | None, code: Code) -> Sha256:
+    """P10: the bytes trained on are the bytes that were accepted."""
+    if not path.is_file():
+        raise JobFailed("the job was started without its training file. Start it again.", code=code)
+    found = Sha256(sha256_of(path))
+    if wanted is not None and found != wanted:
+        raise JobFailed(
+            f"{path.name} is not the file that was uploaded: its content changed on the way. Start the job again.",
+            code=code,
+        )
+    return found
+
+
+def _validation_examples(path: Path, format_name: str | None) -> list[tuple[int, Example]]:
+    try:
+        return read_examples(path, format_name, minimum_rows=1)
+    except JobFailed as refusal:
+        message = refusal.message.replace("the training file", "the validation file")
+        raise JobFailed(message, code=Code.INVALID_VALIDATION_FILE, **refusal.facts) from None
+
+
+def _render(
+    renderer: Renderer, examples: Sequence[tuple[int, Example]], spec: TrainingSpec
+) -> tuple[list[Rendered], int]:
+    """Sequences in the order of their rows, and how many rows were too long."""
+    sequences: list[Rendered] = []
+    dropped = 0
+    for number, example in examples:
+        rendered = renderer.render(
+            example, spec.data.train_on, spec.data.max_length, spec.data.over_long, spec.data.template_arguments,
+            row=number,
+        )  # fmt: skip
+        sequences += rendered
+        dropped += not rendered
+    return sequences, dropped
+
+
+def _check_masks(training: Sequence[Rendered], stop_token_ids: tuple[int, ...], spec: TrainingSpec) -> None:
+    """Something is trained, and every answer teaches the model to stop."""
+    if not training:
+        _refuse(f"no row fits into {spec.data.max_length} tokens, so nothing would be trained. Raise max_length.")
+    for row in training:
+        if not row.trained_tokens:
+            _refuse("a row has no token to train on. Give at least one assistant turn weight 1 in every row.")
+        for span in row.spans:
+            if not set(row.ids[span.start : span.end]) & set(stop_token_ids):
+                _refuse("an answer would be trained without its stop token, and the model would never stop.")
+
+
+def _refuse(message: str) -> NoReturn:
+    raise JobFailed(message, code=Code.MASK)

@@ -1,0 +1,334 @@
+"""Turns a job directory into an adapter. Knows nothing of Redis, SQL or users.
+
+The story: read and render rows, load the base, put an adapter on it, plan every batch, fit, save, and prove what
+was saved. Helpers sit below in the order they are called.
+"""
+
+import gc
+import hashlib
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+import torch
+import transformers
+from peft import PeftModel
+
+from models.domain.adapter import AdapterBase, AdapterData, AdapterMachine, AdapterManifest
+from models.domain.base_model import BaseFacts, Shapes
+from models.domain.estimate import learning_rate, schedule_remarks
+from models.domain.ids import Sha256
+from models.domain.job import CancelWish, Phase
+from models.domain.progress import PhaseBegan, Remarked
+from models.domain.training import TrainingSpec
+from worker.data.render import Rendered
+from worker.device import (
+    DeviceFacts,
+    compute_dtype,
+    cpu_model,
+    device_facts,
+    dtype_name,
+    use_threads,
+    visible_name,
+)
+from worker.jobdir import JobDir, Order, Outcome, sha256_of
+from worker.loading import WEIGHTS, base_facts, load_base
+from worker.stop import Stop
+from worker.train.adapter import (
+    adapted_names,
+    check_float32,
+    fresh_adapter,
+    method_options,
+    save_adapter,
+    save_manifest,
+)
+from worker.train.checkpoints import Story, check_same, library_versions, resumed, seal, stage
+from worker.train.inputs import Rows, TrainingFacts, read_inputs
+from worker.train.loss import TokenLoss, batch_of, evaluate
+from worker.train.plan import MicroBatch, Plan, cut_rows, plan_batches
+from worker.train.proof import check_finite, prove
+from worker.train.trainer import PlannedSteps, PlannedTrainer, training_arguments
+from worker.train.watcher import Watcher
+
+TOKENS_PER_PASS = {"cpu": 4096, "cuda": 16384}
+ROWS_TO_PROVE = 16  # training rows that stand in where there are no validation rows
+
+log = logging.getLogger("tuneroom.train")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """Everything about the job that does not change while it runs."""
+
+    jobdir: JobDir
+    order: Order
+    spec: TrainingSpec
+    facts: TrainingFacts
+    base: Path
+    shapes: Shapes
+    base_facts: BaseFacts
+    device: DeviceFacts
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """What fitting left behind: the adapter in out/ if `is_saved`, and the figures that prove it."""
+
+    story: Story
+    step: int
+    is_saved: bool
+    was_stopped: bool
+    final_loss: float | None
+    micro: MicroBatch
+
+
+def run(jobdir: JobDir, stop: Stop) -> Outcome:
+    """in/ -> out/, in the job directory. Raises AppError kinds with stable codes; see each step."""
+    setting = _set_up(jobdir)
+    before = resumed(jobdir, setting.order.resume_from) if setting.order.resume_from else None
+    _begin(jobdir, Phase.PLANNING)
+    now = datetime.fromisoformat(before[1].rendered_at) if before else datetime.now(UTC)
+    rows = read_inputs(jobdir.inputs, setting.spec, setting.facts, now)
+    for remark in (*rows.remarks, *schedule_remarks(len(rows.training), setting.spec.schedule)):
+        jobdir.say(Remarked(level="warn", text=remark))
+    if stop.asked():
+        return Outcome(status="stopped")
+    fitted = _fit(setting, rows, now, before, stop)
+    if fitted.was_stopped:
+        return _stopped(jobdir, fitted)
+    # The first model is gone by now: a second one must fit beside nothing.
+    gc.collect()
+    if setting.device.name != "cpu":
+        torch.cuda.empty_cache()
+    _begin(jobdir, Phase.CHECKING)
+    assert fitted.final_loss is not None
+    stops = prove(
+        jobdir.out, setting.base, _proving_rows(rows), fitted.final_loss, fitted.micro, setting.device, setting.dtype,
+        setting.facts.base_tree_sha256,
+    )  # fmt: skip
+    if not stops:
+        jobdir.say(
+            Remarked(level="warn", text="a trial answer did not come to its end; train longer, or on more rows.")
+        )
+    return Outcome(status="succeeded", result=_result(jobdir, fitted))
+
+
+# -- before the first step --------------------------------------------------------------------------------------
+
+
+def _set_up(jobdir: JobDir) -> Setting:
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    order = jobdir.order()
+    spec = TrainingSpec.model_validate(order.payload)
+    method_options(spec.method)
+    use_threads(order.threads)
+    device = device_facts(visible_name(order.device))
+    base = jobdir.inputs / "base"
+    return Setting(
+        jobdir=jobdir, order=order, spec=spec, facts=TrainingFacts.model_validate(order.facts), base=base,
+        shapes=Shapes.model_validate_json((base / "shapes.json").read_text()), base_facts=base_facts(base),
+        device=device, dtype=compute_dtype(order.compute_dtype, device),
+    )  # fmt: skip
+
+
+def _fit(setting: Setting, rows: Rows, now: datetime, before: tuple[Path, Story] | None, stop: Stop) -> Fitted:
+    """Load, plan and train; save the adapter unless a stop without the wish to keep it came first."""
+    jobdir, schedule = setting.jobdir, setting.spec.schedule
+    _begin(jobdir, Phase.LOADING)
+    base = load_base(setting.base, setting.spec.quantisation, setting.device, setting.dtype)
+    model = fresh_adapter(base, setting.spec.method, setting.shapes, schedule.seed)
+    loss = TokenLoss(model, min(rows.training, key=lambda row: len(row.ids)))
+    micro = _micro_batch(setting, before[1] if before else None)
+    plan, micro = _plan_that_fits(setting, rows, micro, model, loss)
+    story = _story(setting, rows, plan, micro, now)
+    if before is not None:
+        for remark in check_same(before[1], story):
+            jobdir.say(Remarked(level="warn", text=remark))
+        story = before[1].model_copy(deep=True)
+    watcher = Watcher(
+        jobdir, stop, plan=plan, schedule=schedule, story=story,
+        evaluate=_evaluation(model, loss, rows.validation, micro, setting.device),
+    )  # fmt: skip
+    trainer = PlannedTrainer(
+        model,
+        training_arguments(
+            schedule, steps=len(plan.steps), learning_rate=learning_rate(schedule, setting.shapes.hidden_size),
+            folder=jobdir.checkpoints, use_cpu=setting.device.name == "cpu",
+        ),
+        steps=PlannedSteps(plan, rows.training), schedule=schedule, loss=loss, watch=watcher.after_step,
+        save=lambda trainer, step: _checkpoint(setting, watcher, trainer, model, step),
+    )  # fmt: skip
+    check_float32(model)
+    _begin(jobdir, Phase.TRAINING)
+    watcher.begin()
+    trainer.train(resume_from_checkpoint=str(before[0]) if before else None)
+    return _save(setting, rows, watcher, model, loss, micro, step=trainer.state.global_step, was_stopped=stop.asked())
+
+
+def _micro_batch(setting: Setting, before: Story | None) -> MicroBatch:
+    """As before a resume; else as the person said; else as many rows as a token budget holds."""
+    if before is not None:
+        return MicroBatch(rows=before.micro_rows, tokens=before.micro_tokens)
+    schedule = setting.spec.schedule
+    if schedule.micro_batch_rows is not None:
+        return MicroBatch(rows=schedule.micro_batch_rows, tokens=2**31)
+    return MicroBatch(rows=schedule.batch_rows, tokens=TOKENS_PER_PASS[setting.device.name.partition(":")[0]])
+
+
+def _plan_that_fits(
+    setting: Setting, rows: Rows, micro: MicroBatch, model: PeftModel, loss: TokenLoss
+) -> tuple[Plan, MicroBatch]:
+    """Run the largest forward pass of the plan forward and backward, and undo it; halve until it fits.
+
+    Raises torch.OutOfMemoryError where even one row does not.
+    """
+    schedule = setting.spec.schedule
+    while True:
+        plan = plan_batches(
+            rows.lengths, epochs=schedule.epochs, batch_rows=schedule.batch_rows, micro=micro, seed=schedule.seed
+        )
+        largest = max((one for step in plan.steps for one in step), key=lambda one: len(one) * rows.lengths[one[-1]])
+        try:
+            model.train()
+            loss(batch_of([rows.training[row] for row in largest]).to(torch.device(setting.device.name))).backward()
+            return plan, micro
+        except torch.OutOfMemoryError:
+            if micro.rows == 1 or len(largest) == 1:
+                raise
+            micro = micro.halved()
+            setting.jobdir.say(
+                Remarked(text=f"the longest batch did not fit; going on with {micro.rows} rows per forward pass.")
+            )
+        finally:
+            model.zero_grad(set_to_none=True)
+
+
+def _story(setting: Setting, rows: Rows, plan: Plan, micro: MicroBatch, now: datetime) -> Story:
+    trained = hashlib.sha256(plan.sha256().encode())
+    for row in (*rows.training, *rows.validation):
+        trained.update(repr((row.ids, row.spans)).encode())
+    wish = setting.spec.model_dump_json(exclude={"suffix"})
+    return Story(
+        plan_sha256=trained.hexdigest(),
+        training_sha256=rows.training_sha256,
+        base_tree_sha256=setting.facts.base_tree_sha256,
+        spec_sha256=hashlib.sha256(wish.encode()).hexdigest(),
+        micro_rows=micro.rows,
+        micro_tokens=micro.tokens,
+        rendered_at=now.isoformat(),
+        device=setting.device.name,
+        compute_dtype=dtype_name(setting.dtype),
+        threads=setting.order.threads,
+        cpu_model=cpu_model(),
+    )
+
+
+def _evaluation(model: PeftModel, loss: TokenLoss, rows: tuple[Rendered, ...], micro: MicroBatch, device: DeviceFacts):  # noqa: ANN202
+    """Measures the validation rows; None where there are none."""
+    if not rows:
+        return None
+    passes = [[rows[row] for row in one] for one in cut_rows([len(row.ids) for row in rows], micro)]
+    return lambda: evaluate(model, loss, passes, torch.device(device.name))
+
+
+# -- while it trains --------------------------------------------------------------------------------------------
+
+
+def _checkpoint(setting: Setting, watcher: Watcher, trainer: PlannedTrainer, model: PeftModel, step: int) -> None:
+    """Everything a resume needs, complete as soon as the final name exists."""
+    _begin(setting.jobdir, Phase.SAVING)
+    staged = stage(setting.jobdir, setting.order.fence, step)
+    save_adapter(model, staged, setting.facts.base_name)
+    trainer.save_state_files(staged)
+    watcher.saved(step, seal(setting.jobdir, staged, fence=setting.order.fence, step=step, story=watcher.story))
+    _begin(setting.jobdir, Phase.TRAINING)
+
+
+# -- after the last step ----------------------------------------------------------------------------------------
+
+
+def _save(
+    setting: Setting, rows: Rows, watcher: Watcher, model: PeftModel, loss: TokenLoss, micro: MicroBatch,
+    *, step: int, was_stopped: bool,
+) -> Fitted:  # fmt: skip
+    story, jobdir = watcher.story, setting.jobdir
+    if was_stopped and (jobdir.stop_wish() is not CancelWish.KEEP or story.trained_tokens == 0):
+        return Fitted(story=story, step=step, is_saved=False, was_stopped=True, final_loss=None, micro=micro)
+    _begin(jobdir, Phase.SAVING)
+    save_adapter(model, jobdir.out, setting.facts.base_name)
+    check_finite(jobdir.out / WEIGHTS)
+    save_manifest(jobdir.out, _manifest(setting, rows, story, model, step))
+    final_loss = None
+    if not was_stopped:
+        measure = _evaluation(model, loss, tuple(_proving_rows(rows)), micro, setting.device)
+        final_loss = story.losses[-1][1] if story.losses else measure().loss_per_token if measure else None
+    return Fitted(story=story, step=step, is_saved=True, was_stopped=was_stopped, final_loss=final_loss, micro=micro)
+
+
+def _proving_rows(rows: Rows) -> tuple[Rendered, ...]:
+    return rows.validation or rows.training[:ROWS_TO_PROVE]
+
+
+def _manifest(setting: Setting, rows: Rows, story: Story, model: PeftModel, step: int) -> AdapterManifest:
+    assert story.first_loss is not None and story.last_loss is not None
+    spec = setting.spec
+    return AdapterManifest(
+        base=AdapterBase(
+            name=setting.facts.base_name,
+            tree_sha256=setting.facts.base_tree_sha256,
+            config_sha256=Sha256(sha256_of(setting.base / "config.json")),
+            tokenizer_sha256=Sha256(sha256_of(setting.base / "tokenizer.json")),
+            chat_template_sha256=cast(Sha256 | None, setting.base_facts.chat_template_sha256),
+        ),
+        quantisation=spec.quantisation,
+        compute_dtype=dtype_name(setting.dtype),
+        template_arguments=spec.data.template_arguments,
+        stop_token_ids=rows.stop_token_ids,
+        method=spec.method.name,
+        method_options=method_options(spec.method).model_dump(mode="json"),
+        target_modules=adapted_names(model),
+        weights_sha256=Sha256(sha256_of(setting.jobdir.out / WEIGHTS)),
+        seed=spec.schedule.seed,
+        data=AdapterData(
+            training_sha256=rows.training_sha256,
+            rows=len(rows.training),
+            steps=step,
+            trained_tokens=story.trained_tokens,
+            first_loss=story.first_loss,
+            last_loss=story.last_loss,
+            heldout_loss_before=story.losses[0][1] if story.losses else None,
+            heldout_loss_after=story.losses[-1][1] if len(story.losses) > 1 else None,
+        ),
+        machine=AdapterMachine(
+            device=setting.device.name,
+            cpu_model=story.cpu_model,
+            threads=setting.order.threads,
+            versions=library_versions(),
+        ),
+    )
+
+
+def _stopped(jobdir: JobDir, fitted: Fitted) -> Outcome:
+    result = _result(jobdir, fitted) if fitted.is_saved else {"steps": fitted.step}
+    return Outcome(status="stopped", result={**result, "is_kept": fitted.is_saved})
+
+
+def _result(jobdir: JobDir, fitted: Fitted) -> dict[str, object]:
+    manifest = AdapterManifest.model_validate_json((jobdir.out / "manifest.json").read_text())
+    return {
+        "manifest": manifest.model_dump(mode="json"),
+        "loss_before": manifest.data.heldout_loss_before,
+        "loss_after": manifest.data.heldout_loss_after,
+        "first_loss": manifest.data.first_loss,
+        "last_loss": manifest.data.last_loss,
+        "trained_tokens": manifest.data.trained_tokens,
+        "steps": fitted.step,
+    }
+
+
+def _begin(jobdir: JobDir, phase: Phase) -> None:
+    jobdir.say(PhaseBegan(phase=phase))

@@ -1,0 +1,215 @@
+"""transformers' Trainer with our plan, our loss and our checkpoints. One of its "batches" is one optimiser step.
+
+It does not know why it trains: run.py tells it the plan, the watcher hears every step and may ask it to stop.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from peft import PeftModel
+from torch.utils.data import DataLoader, Dataset
+from transformers import (
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from models.domain.errors import Code, JobFailed
+from models.domain.estimate import rate_share
+from models.domain.training import ScheduleSpec
+from worker.data.render import Rendered
+from worker.train.loss import TokenLoss, batch_of
+from worker.train.plan import Plan
+
+StepRows = tuple[tuple[Rendered, ...], ...]  # one optimiser step: its forward passes, each with its rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepFigures:
+    """What one optimiser step did. `loss_per_token` was measured before the step."""
+
+    step: int
+    loss_per_token: float
+    grad_norm: float
+    learning_rate: float
+    trained_tokens: int
+    step_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What the watcher wants after a step."""
+
+    save: bool = False
+    stop: bool = False
+
+
+class PlannedSteps(Dataset[StepRows]):
+    """The plan with rows in place of their numbers."""
+
+    def __init__(self, plan: Plan, rows: Sequence[Rendered]) -> None:
+        self._plan, self._rows = plan, rows
+
+    def __len__(self) -> int:
+        return len(self._plan.steps)
+
+    def __getitem__(self, index: int) -> StepRows:
+        return tuple(tuple(self._rows[row] for row in micro) for micro in self._plan.steps[index])
+
+
+class PlannedTrainer(Trainer):
+    """Takes the plan's steps in order. Raises JobFailed with code `not_finite` before a bad step is taken."""
+
+    def __init__(
+        self,
+        model: PeftModel,
+        arguments: TrainingArguments,
+        *,
+        steps: PlannedSteps,
+        schedule: ScheduleSpec,
+        loss: TokenLoss,
+        watch: Callable[[StepFigures], Wish],
+        save: Callable[["PlannedTrainer", int], None],
+    ) -> None:
+        super().__init__(model=model, args=arguments, train_dataset=steps)
+        self._steps, self._schedule = steps, schedule
+        self._token_loss, self._watch, self._save_step = loss, watch, save
+        self._loss_per_token, self._grad_norm, self._trained_tokens = 0.0, 0.0, 0
+        self._began = time.monotonic()
+        for noisy in (PrinterCallback, ProgressCallback):
+            self.remove_callback(noisy)
+        self.add_callback(_AfterStep(self))
+
+    def get_train_dataloader(self) -> DataLoader:
+        """In the plan's order. `skip_first_batches` on resume then skips exactly the steps already taken."""
+        return DataLoader(self._steps, batch_size=1, shuffle=False, collate_fn=lambda steps: steps[0])
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> torch.optim.lr_scheduler.LambdaLR:
+        """Our own curve: the stock warm-up takes its first step with a rate of zero."""
+        if self.lr_scheduler is None:
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
+                cast(torch.optim.Optimizer, optimizer or self.optimizer),
+                lambda taken: rate_share(min(taken + 1, num_training_steps), num_training_steps, self._schedule),
+            )
+        return self.lr_scheduler
+
+    def training_step(self, model: torch.nn.Module, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        """Forward and backward over all passes of one step (`inputs` are StepRows).
+
+        Each pass divides by the tokens of the WHOLE step.
+        """
+        self._began = time.monotonic()
+        model.train()
+        tokens = sum(row.trained_tokens for rows in inputs for row in rows)
+        nats = torch.zeros((), device=self.args.device)
+        for rows in inputs:
+            loss = self._token_loss(batch_of(rows).to(self.args.device))
+            self.accelerator.backward(loss / tokens)
+            nats += loss.detach()
+        self._trained_tokens, self._loss_per_token = tokens, float(nats) / tokens
+        self._check_finite("loss", self._loss_per_token)
+        return nats / tokens
+
+    def _get_grad_norm(self, model: torch.nn.Module, grad_norm: Any = None) -> float:
+        """Called between clipping and the optimiser: the last moment to keep a NaN out of the weights."""
+        norm: Any = super()._get_grad_norm(model, grad_norm=grad_norm)
+        self._grad_norm = float(norm)
+        self._check_finite("gradient", self._grad_norm)
+        return self._grad_norm
+
+    def _check_finite(self, what: str, value: float) -> None:
+        if value != value or value in (float("inf"), float("-inf")):
+            step = self.state.global_step + 1
+            raise JobFailed(
+                f"the {what} of step {step} is {value}, not a number to learn from; nothing after step {step - 1} is "
+                "kept. Lower the learning rate, or look at the rows of that step.",
+                code=Code.NOT_FINITE,
+                step=step,
+            )
+
+    def after_step(self, learning_rate: float) -> Wish:
+        wish = self._watch(
+            StepFigures(
+                step=self.state.global_step,
+                loss_per_token=self._loss_per_token,
+                grad_norm=self._grad_norm,
+                learning_rate=learning_rate,
+                trained_tokens=self._trained_tokens,
+                step_seconds=time.monotonic() - self._began,
+            )
+        )
+        if wish.save:
+            self._save_step(self, self.state.global_step)
+        return wish
+
+    def save_state_files(self, folder: Path) -> None:
+        """optimizer.pt, scheduler.pt, rng_state.pth and trainer_state.json: all that a resume needs beside weights."""
+        self._save_optimizer_and_scheduler(str(folder))
+        self._save_rng_state(str(folder))
+        self.state.save_to_json(str(folder / "trainer_state.json"))
+
+    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> None:
+        """We count ourselves; the stock count looks for labels that our batches do not have."""
+        return
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        return 0
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Nothing: the watcher has said it, and the Trainer's own history would grow with every checkpoint."""
+
+
+class _AfterStep(TrainerCallback):
+    """Passes each step's end on, and turns the watcher's wish into the Trainer's own words."""
+
+    def __init__(self, trainer: PlannedTrainer) -> None:
+        self._trainer = trainer
+        self._learning_rate = 0.0
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        # The rate this step is taken with; after the step the scheduler has moved on.
+        self._learning_rate = kwargs["optimizer"].param_groups[0]["lr"]
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if self._trainer.after_step(self._learning_rate).stop:
+            control.should_training_stop = True
+
+
+def training_arguments(
+    schedule: ScheduleSpec, *, steps: int, learning_rate: float, folder: Path, use_cpu: bool
+) -> TrainingArguments:
+    """Everything that the Trainer would do by itself and we do not want is off."""
+    return TrainingArguments(
+        output_dir=str(folder),
+        max_steps=steps,
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=1,
+        learning_rate=learning_rate,
+        weight_decay=schedule.weight_decay,
+        max_grad_norm=schedule.max_grad_norm,
+        optim="adamw_torch",
+        seed=schedule.seed,
+        data_seed=schedule.seed,
+        use_cpu=use_cpu,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=False,
+        remove_unused_columns=False,
+        logging_strategy="no",
+        logging_nan_inf_filter=False,  # else a NaN run ends as a success with loss 0.0
+        save_strategy="no",
+        eval_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+    )
