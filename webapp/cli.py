@@ -2,6 +2,7 @@
 
 import typer
 
+from webapp.commands.bases import base
 from webapp.commands.care import doctor, migrate
 from webapp.commands.people import key, user
 from webapp.commands.run import demo, up, web
@@ -21,4 +22,5 @@ app.command()(migrate)
 app.command()(doctor)
 app.add_typer(user, name="user")
 app.add_typer(key, name="key")
+app.add_typer(base, name="base")
 app.add_typer(worker, name="worker")

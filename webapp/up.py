@@ -9,16 +9,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-import httpx
 import structlog
 
 from models.db.engine import Database
 from models.db.migrations import migrate
-from models.domain.errors import Code, Invalid, Unavailable
+from models.domain.errors import AppError, Code, Invalid, Unavailable
 from models.domain.job import Lane
 from models.infra import valkey
-from models.infra.lifeline import KEPT
+from models.infra.lifeline import KEPT, when_keeper_ends
 from models.infra.settings import Settings
+from webapp.actions.ensure_bundled_base import BUNDLED_BASE, ensure_bundled_base
+from webapp.actions.ensure_samples import ensure_samples
+from webapp.deps import Deps
+from webapp.health import is_healthy
 from webapp.keeper import Keeper, StopWish
 from webapp.kept import Part, process
 from webapp.ownership import ownership
@@ -39,6 +42,7 @@ def up(settings: Settings, *, open_browser: bool) -> None:
         _migrate(settings)
         say(f"Starting on {settings.data_dir}")
         stop = StopWish()
+        when_keeper_ends(stop.ask)  # the demo keeps us as we keep the rest
         with stop.on_signals():
             threading.Thread(target=_announce, args=(settings, open_browser, stop), daemon=True).start()
             Keeper(settings.data_dir, url_of(settings), _parts(settings, listener.fileno()), say).run(stop)
@@ -118,21 +122,29 @@ def _valkey(settings: Settings) -> Callable[[IO[bytes]], subprocess.Popen[bytes]
 
 
 def _announce(settings: Settings, open_browser: bool, stop: StopWish) -> None:
-    """Say the address once the app answers there."""
+    """Say the address once the app answers there, then add what comes with the installation, if it is not there."""
     url, began = url_of(settings), time.monotonic()
-    while not _answers(url):
+    while not is_healthy(url):
         if stop.wait(0.1):
             return
     say(f"Tuneroom answers at {url} (after {time.monotonic() - began:.1f} s). Ctrl-C stops it.")
     if open_browser:
         webbrowser.open(settings.public_url or url)
+    _furnish(settings)
 
 
-def _answers(url: str) -> bool:
+def _furnish(settings: Settings) -> None:
+    """The samples and the bundled base model, as jobs that anyone can follow."""
+    deps = Deps.open(settings)
     try:
-        return httpx.get(f"{url}/healthz", timeout=2, trust_env=False).status_code == httpx.codes.OK
-    except httpx.HTTPError:
-        return False
+        if added := ensure_samples(deps):
+            say(f"Added {len(added)} sample datasets.")
+        if seen := ensure_bundled_base(deps):
+            say(f"Importing the base model {BUNDLED_BASE} as job {seen.job.id}; /v1/models will list it.")
+    except AppError as error:
+        say(f"The samples or the bundled base model could not be added: {error.message}")
+    finally:
+        deps.close()
 
 
 def _log_to(path: Path) -> None:

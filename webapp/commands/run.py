@@ -31,8 +31,10 @@ def web(
     fd: Annotated[int | None, typer.Option(hidden=True, help="Serve on this listening socket.")] = None,
 ) -> None:
     """Start the web process alone (workers and broker are started elsewhere)."""
+    from models.infra.lifeline import end_with_keeper
     from webapp.serve import serve
 
+    end_with_keeper()
     serve(settings_from(data_dir, host=host, port=port), fd)
 
 
