@@ -1,43 +1,60 @@
 """The chat worker: takes ChatRequests from the lane `chat`, hands them to the engine, tells tokens to the stream.
 
-One of the two Celery entry files. The pool's threads wait; one thread of the engine owns the models. Preloads
-nothing. `run` is what `tuneroom worker chat` calls.
+`python -m worker.chat_app`, one of the two Celery entry files. The pool's threads wait; one thread of the engine
+owns the models. Preloads nothing. SIGTERM (or the end of the keeper) ends the running answer within seconds.
 """
 
-import logging
 import os
+import socket
+import sys
+import threading
 import time
 from collections.abc import Callable
 
+import structlog
 from celery import Celery
 from celery.signals import worker_shutting_down
 
-from models.domain.chat import ChatRequest, Failed
+from models.db.engine import Database
+from models.domain.chat import ChatRequest, Failed, TokenEvent
 from models.domain.errors import AppError, Code, Unavailable
 from models.domain.job import Lane
 from models.infra.broker import ANSWER_TASK, make_celery
+from models.infra.lifeline import end_with_keeper
 from models.infra.settings import Settings
 from models.infra.storage import Storage
 from models.infra.streams import Streams
 from worker.cache import Cache
+from worker.jobs_app import wait_until_migrated
+from worker.logs import log_plainly
+from worker.presence import Presence
 
 LOOK_SECONDS = 0.25  # between two looks at Redis for a stop or a reader that left, whatever the speed of tokens
 GRACE_SECONDS = 5.0  # of a shutdown, for the running answer to end by itself
+CELERY_END_SECONDS = 10.0  # a warm shutdown waits for a broker that is away; then we end without it
 
-log = logging.getLogger("tuneroom.chat")
+log = structlog.get_logger()
 
 
-def run(settings: Settings) -> None:
+def main() -> None:
     """Serve the chat lane until SIGTERM. Returns after the running answer has ended or failed."""
-    _set_environment(settings.threads or os.cpu_count() or 1)
+    log_plainly()
+    settings = Settings()
+    _set_environment(_threads(settings))
+    end_with_keeper()
+    database = Database(settings.database)
+    wait_until_migrated(database)
     app, close = build(settings)
-    worker_shutting_down.connect(lambda **_: close(), weak=False)
-    app.worker_main(
-        [
-            "worker", "--pool=threads", f"--concurrency={settings.chat_concurrency}", f"--queues={Lane.CHAT.value}",
-            "--without-gossip", "--without-mingle", "--loglevel=INFO", "--hostname=chat@%h",
-        ]
-    )  # fmt: skip
+    presence = Presence(
+        settings, database, lane=Lane.CHAT, device=settings.chat_device, slots=settings.chat_concurrency
+    ).start()
+    worker_shutting_down.connect(lambda **_: _begin_to_end(close, presence), weak=False)
+    log.info("worker started", worker=presence.worker_id, lane=Lane.CHAT, device=settings.chat_device)
+    try:
+        serve(app, settings.chat_concurrency)
+    finally:
+        presence.stop()
+        log.info("worker stopped", worker=presence.worker_id)
 
 
 def build(settings: Settings) -> tuple[Celery, Callable[[], None]]:
@@ -48,7 +65,7 @@ def build(settings: Settings) -> tuple[Celery, Callable[[], None]]:
     cache = Cache(settings, Storage(settings.storage))
     engine = Engine(
         device=settings.chat_device, memory_bytes=settings.chat_memory_bytes,
-        threads=settings.threads or os.cpu_count() or 1, fetch=cache.using_tree,
+        threads=_threads(settings), fetch=cache.using_tree,
     )  # fmt: skip
     app = make_celery(settings)
 
@@ -60,21 +77,34 @@ def build(settings: Settings) -> tuple[Celery, Callable[[], None]]:
     return app, lambda: engine.close(GRACE_SECONDS)
 
 
-def answer_one(answer: Callable, streams: Streams, request: ChatRequest) -> None:
+def serve(app: Celery, concurrency: int) -> None:
+    """Celery's worker on the chat lane, in this thread, until a warm shutdown."""
+    worker = app.Worker(
+        pool="threads", concurrency=concurrency, queues=[Lane.CHAT.value], loglevel="WARNING", quiet=True,
+        without_gossip=True, without_mingle=True, without_heartbeat=True,
+        hostname=f"{Lane.CHAT.value}-{os.getpid()}@{socket.gethostname()}",
+    )  # fmt: skip
+    worker.start()
+
+
+Answer = Callable[[ChatRequest, Callable[[TokenEvent], object], Callable[[], bool]], None]
+
+
+def answer_one(answer: Answer, streams: Streams, request: ChatRequest) -> None:
     """Answer one request into its stream. The door where every fault becomes a Failed event."""
     name = request.request_id
     try:
         if not streams.begin(name):
             return
         if not streams.has_reader(name):
-            log.info("request dropped: nobody reads it any more", extra={"request": name})
+            log.info("request dropped: nobody reads it", request=name)
             return
         answer(request, lambda event: streams.append(name, event), Watch(streams, name).is_unwanted)
     except AppError as error:
-        log.info("answer failed: %s", error.message)
+        log.info("answer failed", request=name, code=error.code, why=error.message)
         _tell_failure(streams, name, error)
     except Exception:
-        log.exception("unexpected error while answering")
+        log.exception("unexpected error while answering", request=name)
         _tell_failure(streams, name, _internal())
 
 
@@ -98,7 +128,7 @@ def _tell_failure(streams: Streams, request_id: str, error: AppError) -> None:
     try:
         streams.append(request_id, Failed(error=error.to_json()))
     except Unavailable:
-        log.warning("the broker is gone, so the failure could not be told: %s", error.message)
+        log.warning("the broker is away, so a failure could not be told", request=request_id, why=error.message)
 
 
 def _internal() -> AppError:
@@ -107,6 +137,10 @@ def _internal() -> AppError:
         "administrator if it happens twice.",
         code=Code.INTERNAL,
     )
+
+
+def _threads(settings: Settings) -> int:
+    return settings.threads or os.cpu_count() or 1
 
 
 def _set_environment(threads: int) -> None:
@@ -119,5 +153,21 @@ def _set_environment(threads: int) -> None:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
+def _begin_to_end(close: Callable[[], None], presence: Presence) -> None:
+    """From a signal handler: a thread ends the engine, and the process too, should Celery wait for a dead broker."""
+
+    def end() -> None:
+        close()
+        time.sleep(GRACE_SECONDS + CELERY_END_SECONDS)
+        log.warning("ended without the broker", worker=presence.worker_id)
+        presence.stop()
+        os._exit(0)
+
+    threading.Thread(target=end, name="last-exit", daemon=True).start()
+
+
 if __name__ == "__main__":
-    run(Settings())
+    try:
+        main()
+    except AppError as error:
+        sys.exit(error.message)

@@ -12,6 +12,9 @@ from uuid import uuid4
 
 import pytest
 
+from models.db.engine import Database
+from models.db.migrations import migrate
+from models.db.store.system import SystemStore
 from models.domain.chat import ChatRequest, Delta, Done, Failed, Sampling, ServedModel, TreeRef
 from models.domain.errors import Code, Unavailable
 from models.domain.training import Quantisation
@@ -23,6 +26,8 @@ from models.infra.streams import Streams
 from tests.adapters import random_adapter
 from tests.tiny import tiny_base
 
+ROOT = str(Path(__file__).parents[2])
+
 
 class House:
     """A broker, a storage with a base and an adapter, and one chat worker."""
@@ -31,6 +36,8 @@ class House:
         self.settings = Settings(data_dir=root, chat_memory_bytes=10**9, threads=1)
         self.valkey = valkey.start(self.settings)
         self.broker, self.streams = Broker(self.settings), Streams(self.settings.redis_py_url)
+        self.database = Database(self.settings.database)
+        migrate(self.database)
         storage = Storage(self.settings.storage)
         base = tiny_base(root / "made/base")
         self.base, _ = storage.put_tree(SHARED, base)
@@ -42,8 +49,8 @@ class House:
     def start_worker(self) -> subprocess.Popen:
         with (self.settings.data_dir / "chat.log").open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "worker.chat_app"], stdout=log, stderr=log,
-                env={**os.environ, **self.settings.child_environment(), "PYTHONPATH": str(Path(__file__).parents[2])},
+                [sys.executable, "-P", "-m", "worker.chat_app"], stdin=subprocess.PIPE, stdout=log, stderr=log,
+                env={**os.environ, **self.settings.child_environment(), "PYTHONPATH": ROOT, "TUNEROOM_KEPT": "1"},
             )  # fmt: skip
 
     def request(self, adapter: TreeRef | None = None, seconds: float = 60, **sampling) -> ChatRequest:
@@ -62,6 +69,10 @@ class House:
 
     def hear(self, request: ChatRequest) -> list:
         return [event for _, event in self.streams.follow(self.ask(request), silence_seconds=60)]
+
+    def live_workers(self) -> list:
+        with self.database.read() as session:
+            return SystemStore(session).workers(60)
 
     def close(self) -> None:
         self.worker.terminate()
@@ -84,6 +95,15 @@ def test_an_answer_comes_through_broker_storage_and_stream(house):
         assert isinstance(events[-1], Done), events
     assert words(plain) != words(adapted)
     assert words(house.hear(house.request())) == words(plain)
+
+
+def test_the_worker_is_seen_in_the_database_and_leaves_it_when_its_keeper_ends(house):
+    house.hear(house.request())
+    assert [(seen.lane, seen.device) for seen in house.live_workers()] == [("chat", "cpu")]
+    house.worker.stdin.close()
+    assert house.worker.wait(30) == 0
+    assert house.live_workers() == []
+    house.worker = house.start_worker()
 
 
 def words(events: list) -> str:

@@ -29,6 +29,8 @@ from worker.device import device_facts, use_threads
 Fetch = Callable[[TreeRef, Callable[[], None]], AbstractContextManager[Path]]
 """Brings a directory of storage to this machine for the length of a block; calls its second argument while it waits."""
 
+Emit = Callable[[TokenEvent], object]
+
 MOST_TOKENIZERS = 8
 LOOK_SECONDS = 0.2  # a waiting request looks around this often
 
@@ -61,7 +63,7 @@ class Engine:
         self._tokenizers: dict[str, Tokenizer] = {}
         self._closes_at: float | None = None
 
-    def answer(self, request: ChatRequest, emit: Callable[[TokenEvent], None], is_unwanted: Callable[[], bool]) -> None:
+    def answer(self, request: ChatRequest, emit: Emit, is_unwanted: Callable[[], bool]) -> None:
         """Emit Waiting, Loading, Delta ... and Done; return when it is over. Raises AppError instead of Done.
 
         `is_unwanted` is asked between tokens and while waiting: True (stopped, or nobody reads) ends with Done.
@@ -124,7 +126,7 @@ class Engine:
         self,
         future: Future[None],
         request: ChatRequest,
-        emit: Callable[[TokenEvent], None],
+        emit: Emit,
         is_unwanted: Callable[[], bool],
     ) -> None:
         """Until the turn is over; while it is not yet begun, tell its place and look whether it is still wanted."""
@@ -143,7 +145,7 @@ class Engine:
             wait([future], LOOK_SECONDS)
         future.result()
 
-    def _serve(self, turn: Turn, emit: Callable[[TokenEvent], None], is_unwanted: Callable[[], bool]) -> None:
+    def _serve(self, turn: Turn, emit: Emit, is_unwanted: Callable[[], bool]) -> None:
         """On the models' thread: make the model ready, speak, say how it went."""
         request, first_token_at = turn.request, None
 
