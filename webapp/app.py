@@ -9,15 +9,13 @@ from starlette.middleware import Middleware
 from webapp.deps import Deps
 from webapp.routes import api, health, v1
 from webapp.routes.answers import answer_errors
+from webapp.routes.body_limit import BodyLimit
 from webapp.routes.door import Door
 from webapp.routes.guard import Guard
 
-BODY_LIMIT_BYTES = 1_000_000
-FORM_ALLOWANCE_BYTES = 100_000  # boundaries and fields around an upload
-
 
 def make_app(deps: Deps) -> FastAPI:
-    """The order matters: the door sees every failure, the guard every request, limits count what a route reads."""
+    """The order matters: the door sees every failure, the guard every request, the limit what they may read."""
     app = FastAPI(
         title="Tuneroom",
         docs_url=None,
@@ -25,15 +23,16 @@ def make_app(deps: Deps) -> FastAPI:
         openapi_url=None,
         redirect_slashes=False,
         lifespan=_lifespan,
-        middleware=[Middleware(Door), Middleware(Guard, deps=deps)],
+        middleware=[
+            Middleware(Door),
+            Middleware(Guard, deps=deps),
+            Middleware(BodyLimit, max_upload_bytes=deps.settings.max_upload_bytes),
+        ],
     )
     app.state.deps = deps
-    upload_limit = deps.settings.max_upload_bytes
-    answer_errors(app, upload_limit_bytes=upload_limit, body_limit_bytes=BODY_LIMIT_BYTES)
-    app.include_router(health.router(), max_body_size=BODY_LIMIT_BYTES)
-    app.include_router(v1.uploads, max_body_size=upload_limit + FORM_ALLOWANCE_BYTES)
-    app.include_router(v1.router, max_body_size=BODY_LIMIT_BYTES)
-    app.include_router(api.router, max_body_size=BODY_LIMIT_BYTES)
+    answer_errors(app)
+    for router in (health.router(), v1.router, api.router):
+        app.include_router(router)
     return app
 
 

@@ -59,7 +59,7 @@ def respond(status: int, body: dict[str, Any], method: str) -> JSONResponse:
     return JSONResponse(body, status, headers)
 
 
-def answer_errors(app: FastAPI, upload_limit_bytes: int, body_limit_bytes: int) -> None:
+def answer_errors(app: FastAPI) -> None:
     """Register the handlers that replace FastAPI's `{"detail": ...}`."""
 
     @app.exception_handler(AppError)
@@ -79,8 +79,9 @@ def answer_errors(app: FastAPI, upload_limit_bytes: int, body_limit_bytes: int) 
             case 405:
                 body = shape(405, words.wrong_method(method, path), Code.INVALID_REQUEST)
             case 413:
-                limit = upload_limit_bytes if path == "/v1/files" else body_limit_bytes
-                body = shape(413, words.too_large(limit), Code.TOO_LARGE)
+                body = shape(413, str(error.detail), Code.TOO_LARGE)
             case status:
                 body = shape(status, words.unreadable_body(), Code.INVALID_REQUEST)
-        return respond(error.status_code, body, method)
+        answered = respond(error.status_code, body, method)
+        answered.headers.update(error.headers or {})
+        return answered

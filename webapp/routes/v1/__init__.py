@@ -7,6 +7,3 @@ from webapp.routes.v1 import chat, files, jobs, models
 router = APIRouter(prefix="/v1")
 for _part in (files, jobs, models, chat):
     router.include_router(_part.router)
-
-uploads = APIRouter(prefix="/v1")
-uploads.include_router(files.uploads)

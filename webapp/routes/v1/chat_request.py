@@ -1,6 +1,6 @@
 """The body of a chat completion: what is used, what is ignored on purpose, and what is refused by name."""
 
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic import Field, ValidationError
 
@@ -117,5 +117,5 @@ def _text(where: str, content: Any) -> str:
     return "".join(texts)
 
 
-def _is_text(part: Any) -> bool:
+def _is_text(part: Any) -> TypeGuard[dict[str, Any]]:
     return isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)

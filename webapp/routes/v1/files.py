@@ -12,12 +12,11 @@ from webapp.actions.upload_file import File, upload_file
 from webapp.routes.asking import After, Caller, Parts, unix
 
 router = APIRouter(prefix="/files")
-uploads = APIRouter(prefix="/files")  # apart, because it alone takes large bodies
 
 PURPOSES = ("fine-tune",)
 
 
-@uploads.post("")
+@router.post("")
 def create(
     parts: Parts,
     caller: Caller,

@@ -1,8 +1,8 @@
 """The body of a create, and how OpenAI's words become a TrainingSpec. Checks what needs no database."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from models.domain.errors import Invalid
 from models.domain.training import MethodChoice, Quantisation, TrainingSpec
@@ -10,7 +10,7 @@ from webapp import words
 from webapp.actions.start_training import checked_method
 from webapp.routes.asking import Body
 
-Auto = Literal["auto"]
+AutoIsNone = BeforeValidator(lambda value: None if value == "auto" else value)
 MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
 
@@ -20,18 +20,18 @@ class Hyperparameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    n_epochs: Annotated[int, Field(ge=1, le=50)] | Auto | None = None
-    batch_size: Annotated[int, Field(ge=1, le=256)] | Auto | None = None
-    learning_rate_multiplier: Annotated[float, Field(gt=0, le=100)] | Auto | None = None
+    n_epochs: Annotated[int | None, Field(ge=1, le=50), AutoIsNone] = None
+    batch_size: Annotated[int | None, Field(ge=1, le=256), AutoIsNone] = None
+    learning_rate_multiplier: Annotated[float | None, Field(gt=0, le=100), AutoIsNone] = None
 
     def schedule(self) -> dict[str, Any]:
-        """The same wishes in our words; "auto" leaves them to the defaults."""
+        """The same wishes in our words; what is None is left to the defaults."""
         named = {
             "epochs": self.n_epochs,
             "batch_rows": self.batch_size,
             "learning_rate_multiplier": self.learning_rate_multiplier,
         }
-        return {name: value for name, value in named.items() if value is not None and value != "auto"}
+        return {name: value for name, value in named.items() if value is not None}
 
 
 class Supervised(BaseModel):
