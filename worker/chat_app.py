@@ -151,6 +151,7 @@ def _set_environment(threads: int) -> None:
         os.environ.setdefault(name, str(threads))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 def _begin_to_end(close: Callable[[], None], presence: Presence) -> None:

@@ -233,7 +233,9 @@ def test_an_adapter_that_does_not_fit_is_refused_before_anything_is_written(tmp_
     assert caught.value.code is Code.MERGE_REFUSED
 
 
-@pytest.mark.parametrize("option", ["use_dora", "modules_to_save", "alpha_pattern", "lora_bias"])
+@pytest.mark.parametrize(
+    "option", ["use_dora", "modules_to_save", "alpha_pattern", "lora_bias", "trainable_token_indices"]
+)
 def test_an_adapter_that_is_more_than_plain_lora_is_refused(tmp_path, option):
     base = tiny_base(tmp_path / "base")
     adapter = random_adapter(tmp_path / "adapter", base)
@@ -257,7 +259,7 @@ def test_a_merge_killed_at_any_point_shows_nothing_and_its_rerun_gives_equal_byt
     for said in ("merging", "files", "saving"):
         child = spawn(jobdir)
         kill_once(child, lambda word=said: jobdir.events.exists() and word in jobdir.events.read_text())
-        assert jobdir.outcome() is not None or hashes(jobdir.out) in ({}, hashes(whole.out))
+        assert hashes(jobdir.out) in ({}, hashes(whole.out))
         (jobdir.root / "outcome.json").unlink(missing_ok=True)
         jobdir.events.unlink(missing_ok=True)
     assert spawn(jobdir).wait(60) == 0

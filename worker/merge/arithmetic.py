@@ -68,11 +68,17 @@ class _Findings:
 
 
 def check_arithmetic(
-    merged_dir: Path, base_dir: Path, adapter_dir: Path, storage: StorageDtype, weights: Weights | None = None
+    merged_dir: Path,
+    base_dir: Path,
+    adapter_dir: Path,
+    storage: StorageDtype,
+    weights: Weights | None,
+    tick: Callable[[], None],
 ) -> ArithmeticCheck:
     """Compare every tensor in `merged_dir` with round(W + scale * B A), or round(W) where nothing was to be merged.
 
     W comes from `base_dir`, or from `weights(name)` for a base that is not as its file (dequantised NF4).
+    `tick` is called at each tensor and may raise to stop.
     """
     merged, base = RawTensors(merged_dir), RawTensors(base_dir)
     pairs = _pairs(adapter_dir)
@@ -80,6 +86,7 @@ def check_arithmetic(
     expected = base.names() | set(pairs)
     findings = _Findings()
     for name in sorted(expected & merged.names()):
+        tick()
         start = head_of if name not in base.names() else name
         if base.dtype(start) not in ("F32", "BF16", "F16"):
             if not np.array_equal(merged.bits(name), base.bits(start)):

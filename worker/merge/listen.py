@@ -3,7 +3,7 @@
 One model is in memory at a time: the first one's logits are kept, the second's are compared with them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -41,10 +41,18 @@ class Heard:
 
 
 @torch.inference_mode()
-def hear(model: PreTrainedModel, for_logits: Sequence[Row], for_losses: Sequence[Row] = ()) -> Heard:
-    """Read each row once, also where it is in both lists, and keep what was asked for."""
-    kept = {id(row): _logits(model, row) for row in for_logits}
-    losses = [_loss(kept[id(row)] if id(row) in kept else _logits(model, row), row) for row in for_losses]
+def hear(
+    model: PreTrainedModel, for_logits: Sequence[Row], for_losses: Sequence[Row], tick: Callable[[], None]
+) -> Heard:
+    """Read each row once, also where it is in both lists, and keep what was asked for. `tick` is called at each."""
+    kept: dict[int, torch.Tensor] = {}
+    losses = []
+    for row in for_logits:
+        tick()
+        kept[id(row)] = _logits(model, row)
+    for row in for_losses:
+        tick()
+        losses.append(_loss(kept[id(row)] if id(row) in kept else _logits(model, row), row))
     return Heard(logits=list(kept.values()), losses=losses)
 
 

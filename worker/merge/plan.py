@@ -72,7 +72,7 @@ def _check_config(config: Mapping[str, object]) -> None:
     for option, meaning in (
         ("use_dora", "rescales the weights"), ("alpha_pattern", "has a scale of its own for some layers"),
         ("modules_to_save", "replaces whole layers"), ("lora_bias", "adds biases"),
-        ("fan_in_fan_out", "has transposed weights"),
+        ("fan_in_fan_out", "has transposed weights"), ("trainable_token_indices", "has token embeddings of its own"),
     ):  # fmt: skip
         if config.get(option):
             raise refused(f"the adapter sets {option}: it {meaning}, and a merge cannot add that. Serve it as it is.")

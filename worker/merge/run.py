@@ -7,6 +7,7 @@ leaves nothing, and doing it again gives the same bytes.
 """
 
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ from worker.merge.tensor_files import TensorFiles
 from worker.stop import Stop
 
 STAGED = ".merging"
+SAY_SECONDS = 5.0
 
 
 class Stopped(Exception):
@@ -113,20 +115,20 @@ def check(jobdir: JobDir, order: Order, work: Work, stop: Stop) -> MergeReport:
         work.base_dir, jobdir.inputs / "heldout.jsonl", order.facts.get("heldout_format"), work.manifest
     )
     told = _Steps(jobdir, stop, total=4 if _shift_applies(work) else 3)
-    arithmetic = _check_arithmetic(work)
+    arithmetic = _check_arithmetic(work, told.tick)
     told.step()
-    reference = hear(_with_adapter(work, _base_merged_onto(work)), rows.for_logits).logits
+    reference = hear(_with_adapter(work, _base_merged_onto(work)), rows.for_logits, (), told.tick).logits
     told.step()
     # In float32 whatever it is stored in: the distance is then the storage's rounding and nothing else.
     merged = load_base(work.staged, Quantisation.NONE, work.device, torch.float32)
-    said = hear(merged, rows.for_logits, rows.for_shift if _shift_applies(work) else ())
+    said = hear(merged, rows.for_logits, rows.for_shift if _shift_applies(work) else (), told.tick)
     against_adapter = distance(reference, said.logits)
     told.step()
     if not _shift_applies(work):
         shift = ShiftCheck(verdict="not_applicable", answer_tokens=0)
     else:
         del merged, reference
-        shift = _shift(work, rows, said)
+        shift = _shift(work, rows, said, told.tick)
         told.step()
         if shift.verdict == "not_enough_data":
             jobdir.say(Remarked(level="warn", text=_too_few(shift)))
@@ -137,17 +139,17 @@ def _shift_applies(work: Work) -> bool:
     return work.spec.mode is MergeMode.FULL_PRECISION and work.manifest.quantisation is Quantisation.NF4
 
 
-def _shift(work: Work, rows: RowsForChecks, merged: Heard) -> ShiftCheck:
+def _shift(work: Work, rows: RowsForChecks, merged: Heard, tick: Callable[[], None]) -> ShiftCheck:
     """The merge on the original base against the adapter where it was trained: on the quantised one."""
     model = _with_adapter(work, load_dequantised(work.base_dir, work.device, torch.float32))
-    trained = hear(model, rows.for_logits, rows.for_shift)
+    trained = hear(model, rows.for_logits, rows.for_shift, tick)
     tokens = [row.answer_tokens for row in rows.for_shift]
     return shift_of(trained.losses, merged.losses, tokens, distance(trained.logits, merged.logits))
 
 
-def _check_arithmetic(work: Work) -> ArithmeticCheck:
+def _check_arithmetic(work: Work, tick: Callable[[], None]) -> ArithmeticCheck:
     weights = _NumpyWeights(_dequantised_tensors(work)) if work.on_quantised else None
-    return check_arithmetic(work.staged, work.base_dir, work.adapter_dir, work.spec.storage, weights)
+    return check_arithmetic(work.staged, work.base_dir, work.adapter_dir, work.spec.storage, weights, tick)
 
 
 class _NumpyWeights:
@@ -188,12 +190,21 @@ class _Steps:
 
     def __init__(self, jobdir: JobDir, stop: Stop, total: int) -> None:
         self._jobdir, self._stop, self._total, self._done = jobdir, stop, total, 0
+        self._said_at = 0.0
 
     def step(self) -> None:
+        """One more check is done."""
         self._done += 1
-        self._jobdir.say(Progressed(done=self._done, total=self._total, unit="checks"))
+        self._said_at = 0.0
+        self.tick()
+
+    def tick(self) -> None:
+        """Still at it. Said now and then: a child that says nothing for long is taken for hung."""
         if self._stop.asked():
             raise Stopped
+        if time.monotonic() - self._said_at >= SAY_SECONDS:
+            self._said_at = time.monotonic()
+            self._jobdir.say(Progressed(done=self._done, total=self._total, unit="checks"))
 
 
 def _tell_files(jobdir: JobDir, stop: Stop) -> Callable[[int, int], None]:
