@@ -2,7 +2,7 @@
 
 import sys
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -24,6 +24,10 @@ class ProgressLine:
     def __exit__(self, *_: tuple[type[BaseException], BaseException, TracebackType]) -> None:
         if self._bar:
             self._bar.stop()
+
+    def show_job(self, doing: str, progress: dict[str, Any]) -> None:
+        """As the HTTP interface tells it: done, total and unit, each possibly unknown."""
+        self.show(doing + (f", {progress['unit']}" if progress["unit"] else ""), progress["done"], progress["total"])
 
     def show(self, doing: str, done: int | None = None, total: int | None = None) -> None:
         if self._bar and self._task is not None:

@@ -72,13 +72,15 @@ def running(data_dir: Path, **settings: str) -> Iterator[Running]:
             process.stdin.close()
 
 
-def eventually(true: Callable[[], bool], seconds: float, needed: str) -> None:
+def eventually(
+    true: Callable[[], bool], seconds: float, needed: str, every_seconds: float = LOOK_EVERY_SECONDS
+) -> None:
     """Wait until `true`. Raises AppError(timed_out) with what was needed."""
     deadline = time.monotonic() + seconds
     while not true():
         if time.monotonic() > deadline:
             raise AppError(f"Waited {seconds:.0f} s in vain until {needed}.", code=Code.TIMED_OUT)
-        time.sleep(LOOK_EVERY_SECONDS)
+        time.sleep(every_seconds)
 
 
 def _url(data_dir: Path, process: subprocess.Popen[bytes]) -> str:

