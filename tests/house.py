@@ -146,15 +146,18 @@ def house(database_url: str, tmp_path: Path):
 @pytest.fixture
 def quick_house(tmp_path: Path):
     """On SQLite alone, for what ends before the database or treats both alike."""
-    settings = Settings(data_dir=tmp_path / "data", max_upload_bytes=2_000_000)
-    settings.data_dir.mkdir()
-    database = Database(settings.database)
-    migrate(database)
-    database.close()
-    opened = open_house(settings)
+    opened = open_house(migrated_sqlite(Settings(data_dir=tmp_path / "data", max_upload_bytes=2_000_000)))
     yield opened
     opened.client.close()
     opened.deps.close()
+
+
+def migrated_sqlite(settings: Settings) -> Settings:
+    settings.data_dir.mkdir(exist_ok=True)
+    database = Database(settings.database)
+    migrate(database)
+    database.close()
+    return settings
 
 
 def error_of(response) -> dict:

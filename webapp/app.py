@@ -3,9 +3,11 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import anyio.to_thread
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
+from models.infra.sweep import Sweeper
 from webapp.deps import Deps
 from webapp.routes import api, health, v1
 from webapp.routes.answers import answer_errors
@@ -39,5 +41,7 @@ def make_app(deps: Deps) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     deps: Deps = app.state.deps
+    sweeper = Sweeper(deps.database, deps.broker, deps.settings).start()
     yield
+    await anyio.to_thread.run_sync(sweeper.stop)
     await deps.streams.close_async()

@@ -150,8 +150,7 @@ def _see_adapter(row: Adapter, bases: dict[str, BaseModel]) -> ModelSeen:
             "job": row.job_id,
             "is_partial": row.is_partial,
             "method": row.manifest.get("method"),
-            "method_options": row.manifest.get("method_options"),
-            "data": row.manifest.get("data"),
+            "manifest": row.manifest,
         },
         tree=TreeRef(scope=row.scope, sha256=Sha256(row.tree_sha256)),
     )

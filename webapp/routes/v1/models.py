@@ -8,6 +8,7 @@ from webapp.actions.show_models import ModelSeen, list_models, show_model
 from webapp.routes.asking import Caller, Parts, unix
 
 router = APIRouter(prefix="/models")
+LONG = ("report", "manifest")  # to be read at /api/v1
 
 
 @router.get("")
@@ -35,6 +36,6 @@ def model_object(seen: ModelSeen) -> dict[str, Any]:
             "precision": seen.precision,
             "bytes": seen.size,
             "licence": seen.licence,
-            **{name: value for name, value in seen.facts.items() if name != "report"},
+            **{name: value for name, value in seen.facts.items() if name not in LONG},
         },
     }

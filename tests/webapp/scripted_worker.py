@@ -1,0 +1,45 @@
+"""A chat worker that says what a test tells it: real messages from a real broker, real streams, no model."""
+
+import base64
+import json
+import threading
+from collections.abc import Sequence
+
+from redis import Redis
+
+from models.domain.chat import ChatRequest, Delta, Done, TokenEvent
+from models.infra.settings import Settings
+from models.infra.streams import Streams
+
+DONE = Done(finish_reason="stop", prompt_tokens=7, completion_tokens=3, first_token_seconds=0.1, tokens_per_second=9)
+HELLO = (Delta(text="Bon"), Delta(text="jour "), Delta(text="é"), DONE)
+
+
+class ScriptedWorker:
+    """Answers every request with `script`; `requests` is what it was asked. After the script it says nothing more."""
+
+    def __init__(self, settings: Settings, script: Sequence[TokenEvent] = HELLO) -> None:
+        self.script = script
+        self.requests: list[ChatRequest] = []
+        self._redis = Redis.from_url(settings.redis_py_url)
+        self._streams = Streams(settings.redis_py_url)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._over.set()
+        self._thread.join()
+        self._redis.close()
+        self._streams.close()
+
+    def _serve(self) -> None:
+        while not self._over.is_set():
+            found = self._redis.brpop(["tuneroom:chat"], timeout=0.1)
+            if found:
+                body = json.loads(base64.b64decode(json.loads(found[1])["body"]))
+                request = ChatRequest.model_validate_json(body[0][0])
+                assert self._streams.has_reader(request.request_id)  # the real worker drops what nobody reads
+                self.requests.append(request)
+                for event in self.script:
+                    self._streams.append(request.request_id, event)
