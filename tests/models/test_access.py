@@ -1,0 +1,81 @@
+"""The one table of who may do what. Written out by hand, so that a change of `can` shows here."""
+
+import pytest
+
+from models.domain.access import Key, Kind, Member, Object, Role, System, Verb, can
+from models.domain.ids import KeyId, TeamId, UserId
+
+TEAM, OTHERS = TeamId("team-a"), TeamId("team-b")
+ME, SOMEBODY = UserId("user-me"), UserId("user-somebody")
+R, U, C, X, D = Verb.READ, Verb.USE, Verb.CREATE, Verb.CHANGE, Verb.DELETE
+ALL = {R, U, C, X, D}
+WORK = (Kind.DATASET, Kind.JOB, Kind.ADAPTER, Kind.MERGE)
+
+
+def verbs(principal, kind: Kind, team: TeamId | None, owner: UserId | None) -> set[Verb]:
+    return {verb for verb in Verb if can(principal, verb, Object(kind=kind, team=team, owner=owner))}
+
+
+def member(role: Role, *, is_admin: bool = False) -> Member:
+    return Member(user=ME, team=TEAM, role=role, is_admin=is_admin)
+
+
+def key(role: Role) -> Key:
+    return Key(key=KeyId("key-1"), user=ME, team=TEAM, role=role)
+
+
+@pytest.mark.parametrize("as_principal", [member, key], ids=["signed in", "by key"])
+@pytest.mark.parametrize(
+    ("role", "kinds", "own", "of_others"),
+    [
+        (Role.OWNER, WORK, ALL, ALL),
+        (Role.MEMBER, WORK, ALL, {R, U, C}),
+        (Role.VIEWER, (Kind.DATASET, Kind.JOB), {R}, {R}),
+        (Role.VIEWER, (Kind.ADAPTER, Kind.MERGE, Kind.BASE), {R, U}, {R, U}),
+        (Role.OWNER, (Kind.BASE,), ALL, ALL),
+        (Role.MEMBER, (Kind.BASE,), {R, U}, {R, U}),
+        (Role.OWNER, (Kind.CONVERSATION,), ALL, {C}),
+        (Role.MEMBER, (Kind.CONVERSATION,), ALL, {C}),
+        (Role.VIEWER, (Kind.CONVERSATION,), ALL, {C}),
+        (Role.OWNER, (Kind.KEY,), ALL, {R, D}),
+        (Role.MEMBER, (Kind.KEY,), ALL, set()),
+        (Role.VIEWER, (Kind.KEY,), ALL, set()),
+        (Role.OWNER, (Kind.SECRET, Kind.PERSON), ALL, ALL),
+        (Role.MEMBER, (Kind.SECRET, Kind.PERSON), set(), set()),
+        (Role.VIEWER, (Kind.SECRET, Kind.PERSON), set(), set()),
+    ],
+)
+def test_a_role_may_exactly_this_within_its_team(as_principal, role, kinds, own, of_others):
+    for kind in kinds:
+        assert verbs(as_principal(role), kind, TEAM, ME) == own, kind
+        assert verbs(as_principal(role), kind, TEAM, SOMEBODY) == of_others, kind
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("role", Role)
+def test_nobody_may_anything_in_another_team(role, kind):
+    for principal in (member(role), key(role)):
+        assert verbs(principal, kind, OTHERS, ME) == set()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.PERSON])
+def test_an_instance_admin_may_nothing_in_another_team_either(kind):
+    assert verbs(member(Role.VIEWER, is_admin=True), kind, OTHERS, ME) == set()
+
+
+def test_an_instance_admin_manages_people_everywhere_and_what_is_instance_wide():
+    admin = member(Role.VIEWER, is_admin=True)
+    assert verbs(admin, Kind.PERSON, OTHERS, SOMEBODY) == ALL
+    assert verbs(admin, Kind.BASE, None, None) == ALL
+
+
+@pytest.mark.parametrize("role", Role)
+def test_what_is_instance_wide_is_read_and_used_by_all_and_written_by_no_key(role):
+    for kind in (Kind.BASE, Kind.DATASET, Kind.JOB):
+        assert verbs(key(role), kind, None, None) == {R, U}
+        assert verbs(member(role), kind, None, None) == {R, U}
+
+
+def test_the_installation_itself_may_everything():
+    for kind in Kind:
+        assert verbs(System(team=TEAM), kind, None, None) == verbs(System(team=TEAM), kind, TEAM, ME) == ALL
