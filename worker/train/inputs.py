@@ -12,7 +12,7 @@ from models.domain.errors import Code, JobFailed
 from models.domain.example import Example
 from models.domain.ids import Sha256
 from models.domain.training import TrainingSpec
-from worker.data.intake import read_examples
+from worker.data.intake import examine, read_examples, sentence
 from worker.data.render import Rendered, Renderer
 from worker.data.split import split
 from worker.jobdir import sha256_of
@@ -56,6 +56,7 @@ def read_inputs(inputs: Path, spec: TrainingSpec, facts: TrainingFacts, now: dat
     path = inputs / "train.jsonl"
     training_sha256 = _verified(path, facts.training_sha256, Code.INVALID_TRAINING_FILE)
     examples = read_examples(path, facts.training_format)
+    remarks = _unusable_rows(path)
     validation_path = inputs / "validation.jsonl"
     if validation_path.exists():
         _verified(validation_path, facts.validation_sha256, Code.INVALID_VALIDATION_FILE)
@@ -65,7 +66,7 @@ def read_inputs(inputs: Path, spec: TrainingSpec, facts: TrainingFacts, now: dat
     training, dropped = _render(renderer, examples, spec)
     validation, _ = _render(renderer, held_out, spec)
     _check_masks(training, renderer.stop_token_ids, spec)
-    remarks = list(renderer.notes)
+    remarks += renderer.notes
     if dropped:
         remarks.append(f"{dropped} rows are longer than {spec.data.max_length} tokens and are left out.")
     remarks += list(dict.fromkeys(note for row in training for note in row.notes))
@@ -86,6 +87,15 @@ def _verified(path: Path, wanted: Sha256 | None, code: Code) -> Sha256:
             code=code,
         )
     return found
+
+
+def _unusable_rows(path: Path) -> list[str]:
+    """What the gate said when the file came, said again to whoever watches the training."""
+    report = examine(path)
+    first = min((row for kind in report.problems for row in kind.first), key=lambda row: row.row, default=None)
+    if first is None:
+        return []
+    return [f"{report.rows - report.usable_rows} of {report.rows} rows cannot be used; first: {sentence(first)}"]
 
 
 def _validation_examples(path: Path, format_name: str | None) -> list[tuple[int, Example]]:

@@ -1,7 +1,9 @@
 """Watches a training step by step: says what happened, evaluates on schedule, decides when to save and to stop."""
 
+import math
 from collections.abc import Callable
 
+from models.domain.errors import Code, JobFailed
 from models.domain.job import Phase
 from models.domain.progress import CheckpointSaved, Evaluated, PhaseBegan, StepDone
 from models.domain.training import ScheduleSpec
@@ -70,6 +72,13 @@ class Watcher:
             return
         self._jobdir.say(PhaseBegan(phase=Phase.EVALUATING))
         mean = self._evaluate()
+        if not math.isfinite(mean.loss_per_token):
+            raise JobFailed(
+                f"the loss on the validation rows is {mean.loss_per_token} after step {step}, not a number. "
+                + ("Import the base again." if step == 0 else "Lower the learning rate."),
+                code=Code.NOT_FINITE,
+                step=step,
+            )
         self.story.losses.append((step, mean.loss_per_token))
         self._jobdir.say(Evaluated(step=step, loss_per_token=mean.loss_per_token, trained_tokens=mean.trained_tokens))
         self._jobdir.say(PhaseBegan(phase=Phase.TRAINING))
