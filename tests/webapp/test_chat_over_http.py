@@ -96,9 +96,7 @@ def test_the_worker_is_told_the_sampling_and_plain_messages(client, worker):
     }  # fmt: skip
 
 
-def test_an_adapter_is_asked_for_on_the_weights_it_was_trained_on_and_a_merge_on_its_own(
-    served, anna, client, worker
-):
+def test_an_adapter_is_asked_for_on_the_weights_it_was_trained_on_and_a_merge_on_its_own(served, anna, client, worker):
     base_id = client.models.retrieve("tiny").tuneroom["id"]
     adapter = served.house.trained(anna, base_id)[1]
     merge = served.house.merged(anna, adapter)[1]

@@ -2,6 +2,7 @@
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
@@ -147,6 +148,14 @@ def test_a_create_repeated_within_seconds_is_the_same_job(house, anna):
     first, second = create(house, anna).json(), create(house, anna).json()
     assert first["id"] == second["id"]
     assert create(house, anna, seed=1).json()["id"] != first["id"]
+
+
+def test_equal_creates_that_arrive_at_once_are_one_job(house, anna):
+    body = {"model": "tiny", "training_file": house.upload(anna).json()["id"]}
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: house.client.post(JOBS, json=body, headers=anna.headers), range(6)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.json()["id"] for answer in answers}) == jobs_in(house) == 1
 
 
 def test_an_idempotency_key_decides_over_the_body(house, anna):
