@@ -48,12 +48,13 @@ def _answers(asked: "Sequence[Asked]") -> Table:
 def report_lines(report: MergeReport) -> list[str]:
     """The merge's report in words."""
     arithmetic, logits, shift = report.arithmetic, report.logits, report.shift
+    recomputed = f"{arithmetic.merged_tensors} tensors recomputed, worst {arithmetic.worst_ulp:g} ulp"
+    top1 = f"top-1 {logits.top1_agreement:.4f} (needed {logits.needed_top1:g})"
+    kl = f"KL {logits.mean_kl:.2g} (allowed {logits.allowed_kl:g})"
+    loss = "" if shift.difference is None else f", loss {shift.difference:+.4f}"
     return [
         f"merge: {'passed' if report.passed else 'refused'} ({report.mode}, {report.storage})",
-        f"  arithmetic: {arithmetic.merged_tensors} tensors recomputed, worst {arithmetic.worst_ulp:g} ulp; "
-        f"{arithmetic.untouched_tensors} others unchanged",
-        f"  against the adapter on the same weights: top-1 {logits.top1_agreement:.4f} "
-        f"(needed {logits.needed_top1:g}), KL {logits.mean_kl:.2g} (allowed {logits.allowed_kl:g}) at {logits.positions} positions",
-        f"  against the weights it was trained on: {shift.verdict.replace('_', ' ')}"
-        + ("" if shift.difference is None else f", loss {shift.difference:+.4f}"),
+        f"  arithmetic: {recomputed}; {arithmetic.untouched_tensors} others unchanged",
+        f"  against the adapter on the same weights: {top1}, {kl} at {logits.positions} positions",
+        f"  against the weights it was trained on: {shift.verdict.replace('_', ' ')}{loss}",
     ]
