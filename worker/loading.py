@@ -21,6 +21,7 @@ from models.domain.errors import AppError, Code, JobFailed
 from models.domain.training import Quantisation
 from worker.device import DeviceFacts
 from worker.jobdir import sha256_of
+from worker.methods.lora import fuse
 
 MANIFEST = "manifest.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -85,7 +86,9 @@ def _dequantised(layer: Linear4bit, dtype: torch.dtype) -> torch.nn.Linear:
 
 def attach_adapter(model: PreTrainedModel, adapter_dir: Path, name: str = "default") -> PeftModel:
     """Put a verified adapter onto its base, frozen, in float32. Call `verify_adapter` first: PEFT checks nothing."""
-    return PeftModel.from_pretrained(model, str(adapter_dir), adapter_name=name, is_trainable=False).eval()
+    adapted = PeftModel.from_pretrained(model, str(adapter_dir), adapter_name=name, is_trainable=False).eval()
+    fuse(adapted)
+    return adapted
 
 
 def verify_adapter(adapter_dir: Path, base_dir: Path, base_tree_sha256: str) -> AdapterManifest:
