@@ -7,7 +7,6 @@ it. The change must be real: `judge` refuses a training that taught too little. 
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from models.domain.errors import AppError, JobFailed
 from models.domain.ids import new_id
 from models.domain.merging import MergeReport
 from webapp.actions.ensure_bundled_base import BUNDLED_BASE, bundled_gguf
-from webapp.demo_report import print_report, say
+from webapp.demo_report import Asked, Merged, Trained, print_report, say
 from webapp.progress_line import ProgressLine
 from webapp.running import Running, eventually, running
 
@@ -35,32 +34,6 @@ JOB_SECONDS = 1800.0
 CHAT_SECONDS = 120.0
 LOOK_EVERY_SECONDS = 0.5
 ENDED = ("succeeded", "failed", "cancelled")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trained:
-    """What a fine-tune left: the adapter's public name and the held-out loss per token before and after."""
-
-    adapter: str
-    loss_before: float
-    loss_after: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Merged:
-    model: str
-    report: MergeReport
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """One question with the answers of base, adapter and merge, in this order."""
-
-    question: samples.Question
-    answers: tuple[str, ...]
-
-    def is_right(self, column: int) -> bool:
-        return self.question.is_answered_by(self.answers[column])
 
 
 def demo(data_dir: Path | None) -> None:

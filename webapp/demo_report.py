@@ -1,17 +1,41 @@
-"""What the demonstration prints: answers side by side, losses, the merge's report. Computes and judges nothing."""
+"""What the demonstration found, and how it prints it: answers side by side, losses, the merge's report."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
 
+from models import samples
 from models.domain.merging import MergeReport
 
-if TYPE_CHECKING:
-    from webapp.demo import Asked, Merged, Trained
-
 PIPE_WIDTH = 160  # rich assumes 80 columns where nobody watches
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What a fine-tune left: the adapter's public name and the held-out loss per token before and after."""
+
+    adapter: str
+    loss_before: float
+    loss_after: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merged:
+    model: str
+    report: MergeReport
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One question with the answers of base, adapter and merge, in this order."""
+
+    question: samples.Question
+    answers: tuple[str, ...]
+
+    def is_right(self, column: int) -> bool:
+        return self.question.is_answered_by(self.answers[column])
 
 
 def say(sentence: str) -> None:
@@ -19,7 +43,7 @@ def say(sentence: str) -> None:
     print(sentence, flush=True)
 
 
-def print_report(trained: "Trained", merged: "Merged", asked: "Sequence[Asked]") -> None:
+def print_report(trained: Trained, merged: Merged, asked: Sequence[Asked]) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=PIPE_WIDTH)
@@ -32,7 +56,7 @@ def print_report(trained: "Trained", merged: "Merged", asked: "Sequence[Asked]")
         console.print(line, highlight=False)
 
 
-def _answers(asked: "Sequence[Asked]") -> Table:
+def _answers(asked: Sequence[Asked]) -> Table:
     table = Table(show_lines=True)
     names = ("base", "adapter", "merge")
     table.add_column("held-out question", ratio=3)

@@ -11,8 +11,8 @@ import typer
 from webapp.commands.options import DataDir, settings_from
 
 if TYPE_CHECKING:
-    from models.db.tables import Job
     from models.domain.access import System
+    from webapp.actions.show_jobs import JobSeen
     from webapp.deps import Deps
 
 LOOK_EVERY_SECONDS = 0.5
@@ -102,15 +102,16 @@ def _follow(deps: "Deps", machine: "System", job_id: str) -> None:
     from webapp.progress_line import ProgressLine
 
     with ProgressLine() as line:
-        while not JobState((job := show_job(deps, machine, job_id).job).state).is_terminal:
-            line.show(_doing(job), job.done, job.total)
+        while not JobState((seen := show_job(deps, machine, job_id)).job.state).is_terminal:
+            line.show(_doing(seen), seen.job.done, seen.job.total)
             time.sleep(LOOK_EVERY_SECONDS)
+    job = seen.job
     if job.state != JobState.SUCCEEDED:
         failure: AppError = from_json(job.error) if job.error else JobFailed(f"The import was {job.state}.")
         raise failure
 
 
-def _doing(job: "Job") -> str:
-    if job.state == "queued":
+def _doing(seen: "JobSeen") -> str:
+    if seen.job.state == "queued":
         return "waiting for a worker (is `tuneroom up` running?)"
-    return job.phase or "starting"
+    return seen.job.phase or "starting"
