@@ -85,6 +85,7 @@ class Keeper:
             self._write()
 
     def _end(self, stop: StopWish) -> None:
+        self._say("Stopping. Running jobs write a checkpoint and go back to the queue; a second Ctrl-C does not wait.")
         by_order = sorted(self._kept, key=lambda kept: kept.part.stop_order)
         for _, group in itertools.groupby(by_order, key=lambda kept: kept.part.stop_order):
             self._end_together(list(group), stop)

@@ -73,7 +73,10 @@ def ownership(data_dir: Path) -> Iterator[None]:
         except BlockingIOError:
             raise _held(data_dir) from None
         _end_leftovers(data_dir)
-        yield
+        try:
+            yield
+        finally:
+            record_path(data_dir).unlink(missing_ok=True)
 
 
 def _held(data_dir: Path) -> Conflict:

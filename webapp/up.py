@@ -1,5 +1,6 @@
 """`tuneroom up`: one data directory, one address, and the processes that serve it. Knows no job and no user."""
 
+import shutil
 import socket
 import subprocess
 import threading
@@ -21,9 +22,10 @@ from models.infra.settings import Settings
 from webapp.actions.ensure_bundled_base import BUNDLED_BASE, ensure_bundled_base
 from webapp.actions.ensure_samples import ensure_samples
 from webapp.deps import Deps
-from webapp.health import is_healthy
+from webapp.health import has_pages, is_healthy
 from webapp.keeper import Keeper, StopWish
 from webapp.kept import Part, process
+from webapp.local_disk import check_local_disk
 from webapp.ownership import ownership
 from webapp.processes import environment, web_command, worker_command
 
@@ -36,6 +38,8 @@ LISTEN_BACKLOG = 512
 def up(settings: Settings, *, open_browser: bool) -> None:
     """Serve until SIGINT or SIGTERM. Raises Conflict when another `up` holds the directory, Invalid on its address."""
     settings.check_bind()
+    if settings.database_url is None:
+        check_local_disk(settings.data_dir)
     with ownership(settings.data_dir), _listen(settings.host, settings.port) as listener:
         settings = Settings(**settings.model_dump() | {"port": listener.getsockname()[1]})
         _log_to(settings.data_dir / "logs" / "keeper.log")
@@ -46,6 +50,7 @@ def up(settings: Settings, *, open_browser: bool) -> None:
         with stop.on_signals():
             threading.Thread(target=_announce, args=(settings, open_browser, stop), daemon=True).start()
             Keeper(settings.data_dir, url_of(settings), _parts(settings, listener.fileno()), say).run(stop)
+        _clear(settings)
         say("Stopped.")
 
 
@@ -128,7 +133,7 @@ def _announce(settings: Settings, open_browser: bool, stop: StopWish) -> None:
         if stop.wait(0.1):
             return
     say(f"Tuneroom answers at {url} (after {time.monotonic() - began:.1f} s). Ctrl-C stops it.")
-    if open_browser:
+    if open_browser and has_pages(url):
         webbrowser.open(settings.public_url or url)
     _furnish(settings)
 
@@ -145,6 +150,12 @@ def _furnish(settings: Settings) -> None:
         say(f"The samples or the bundled base model could not be added: {error.message}")
     finally:
         deps.close()
+
+
+def _clear(settings: Settings) -> None:
+    """Sockets of a data directory with a long path lie elsewhere; that place goes with us."""
+    if settings.runtime_dir.parent != settings.data_dir:
+        shutil.rmtree(settings.runtime_dir, ignore_errors=True)
 
 
 def _log_to(path: Path) -> None:

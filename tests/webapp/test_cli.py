@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -13,6 +14,7 @@ from webapp.cli import app
 from webapp.commands.bases import name_of
 from webapp.commands.opened import opened_deps
 from webapp.commands.options import byte_count, settings_from
+from webapp.local_disk import kind_at
 
 HEAVY = ("torch", "transformers", "gradio", "fastapi", "sqlalchemy", "celery")
 
@@ -121,6 +123,12 @@ def test_an_import_is_queued_without_waiting_and_its_name_comes_from_the_referen
 )
 def test_public_ids_are_made_of_references(reference, name):
     assert name_of(reference) == name
+
+
+def test_a_network_file_system_is_recognised_by_its_innermost_mount():
+    mounts = [("/", "overlay"), ("/srv/fast", "xfs"), ("/srv", "nfs4"), ("/", "ext4")]
+    places = ("/var", "/srv/data", "/srv/fast/data", "/srvother")
+    assert [kind_at(Path(place), mounts) for place in places] == ["ext4", "nfs4", "xfs", "ext4"]
 
 
 @pytest.mark.parametrize(("text", "count"), [("6000000000", 6 * 10**9), ("6GB", 6 * 10**9), ("1.5 GiB", 3 * 2**29)])
