@@ -136,14 +136,14 @@ def _overlap(settings: Settings) -> Finding:
         return _ok("sharing", f"jobs on {settings.device}, chat on {settings.chat_device}")
     jobs, chat = settings.memory_limit_bytes, settings.chat_memory_bytes
     if settings.device == "cpu":
-        total = psutil.virtual_memory().total
-        jobs = jobs if jobs is not None else int(total * 0.8)  # what a supervisor enforces by itself
-        return _ok("sharing", f"both on cpu: a job may take {_gb(jobs)}, resident chat models {_gb(chat)}")
+        cap = "80 % of the memory" if jobs is None else _gb(jobs)  # what a supervisor enforces by itself
+        return _ok("sharing", f"both on cpu: a job may take {cap}, resident chat models {_gb(chat)}")
     if jobs is None:
         return _problem(
-            "sharing", f"jobs and chat both use {settings.device} and jobs have no cap",
+            "sharing",
+            f"jobs and chat both use {settings.device} and jobs have no cap",
             "set TUNEROOM_MEMORY_LIMIT_BYTES, or give chat another device with TUNEROOM_CHAT_DEVICE",
-        )  # fmt: skip
+        )
     return _ok("sharing", f"both on {settings.device}: jobs {_gb(jobs)}, chat {_gb(chat)}")
 
 

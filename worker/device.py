@@ -56,8 +56,8 @@ def use_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
-def nf4_self_test() -> str | None:
-    """None when a 4-bit layer quantises, multiplies and gives gradients here; else the reason, for people."""
+def nf4_self_test(device: str = "cpu") -> str | None:
+    """None when a 4-bit layer quantises, multiplies and gives gradients there; else the reason, for people."""
     try:
         from bitsandbytes.nn.modules import Linear4bit
     except (ImportError, OSError) as error:
@@ -67,7 +67,7 @@ def nf4_self_test() -> str | None:
     layer.load_state_dict(plain.state_dict())
     rows = torch.randn(4, 64, requires_grad=True)
     try:
-        out = layer.to("cpu")(rows)  # (4, 32)
+        out = layer.to(device)(rows.to(device)).cpu()  # (4, 32)
         out.sum().backward()
         relative_error = float((out - plain(rows)).detach().norm() / plain(rows).detach().norm())
     except (RuntimeError, AttributeError, NotImplementedError) as error:

@@ -19,7 +19,7 @@ def main(device: str) -> None:
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts, with CUDA but no such device raises
         print(json.dumps({"missing": f"torch cannot use {device} ({str(error).splitlines()[0]})"}))
         return
-    said = {"device": facts.name, "dtype": facts.compute_dtype, "nf4": nf4_self_test()}
+    said = {"device": facts.name, "dtype": facts.compute_dtype, "nf4": nf4_self_test(device)}
     print(json.dumps(said | {"free_bytes": facts.free_bytes, "total_bytes": facts.total_bytes}))
 
 
