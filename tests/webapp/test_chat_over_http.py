@@ -7,8 +7,11 @@ import httpx
 import openai
 import pytest
 
+from models.db.store.system import SystemStore
+from models.db.tables import Worker, db_now
 from models.domain.chat import Delta, Failed, Loading, Waiting
 from models.domain.errors import AppError, Code, Invalid
+from models.domain.ids import new_id
 from models.domain.training import Quantisation
 from models.infra import valkey
 from models.infra.settings import Settings
@@ -22,9 +25,9 @@ HI = [{"role": "user", "content": "Hi"}]
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    settings = migrated_sqlite(
-        Settings(data_dir=tmp_path_factory.mktemp("chat"), answer_seconds=2, max_upload_bytes=2_000_000)
-    )
+    home = tmp_path_factory.mktemp("chat")
+    limits = {"answer_seconds": 2, "lease_seconds": 1, "max_upload_bytes": 2_000_000}
+    settings = migrated_sqlite(Settings(data_dir=home, **limits))
     broker = valkey.start(settings)
     house = open_house(settings)
     house.base()
@@ -36,9 +39,15 @@ def served(tmp_path_factory):
 
 @pytest.fixture
 def worker(served):
+    database = served.house.deps.database
+    row = Worker(id=new_id("worker"), host="h", pid=1, lane="chat", device="cpu", slots=1, seen_at=db_now(600))
+    with database.write() as session:
+        SystemStore(session).worker_started(row)
     started = ScriptedWorker(served.house.deps.settings)
     yield started
     started.close()
+    with database.write() as session:
+        SystemStore(session).worker_stopped(row.id)
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +167,11 @@ def test_silence_ends_as_timed_out_and_is_not_tried_again(served, client, worker
         client.chat.completions.create(model="tiny", messages=HI)
     assert (ended.value.status_code, ended.value.code) == (503, "timed_out")
     assert len(worker.requests) == 1
+
+
+def test_without_a_chat_worker_the_wait_is_short_and_says_so(client):
+    with pytest.raises(openai.InternalServerError, match="No chat worker is running"):
+        client.chat.completions.create(model="tiny", messages=HI)
 
 
 def test_two_answers_at_once_do_not_mix(client, worker):

@@ -43,13 +43,13 @@ def test_a_checked_file_tells_its_verdict(house):
         ("jsonl", ROWS, "does not end in"),
     ],
 )
-def test_a_file_that_cannot_be_rows_is_refused_with_a_sentence_and_leaves_nothing(house, name, rows, sentence):
-    anna = house.person()
-    response = house.upload(anna, name, rows)
+def test_a_file_that_cannot_be_rows_is_refused_with_a_sentence_and_leaves_nothing(quick_house, name, rows, sentence):
+    anna = quick_house.person()
+    response = quick_house.upload(anna, name, rows)
     assert response.status_code == 400
     assert sentence in error_of(response)["message"]
-    assert house.client.get("/v1/files", headers=anna.headers).json()["data"] == []
-    assert not [path for path in (house.deps.settings.data_dir / "storage").rglob("*") if path.is_file()]
+    assert quick_house.client.get("/v1/files", headers=anna.headers).json()["data"] == []
+    assert not [path for path in (quick_house.deps.settings.data_dir / "storage").rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize(
@@ -61,27 +61,27 @@ def test_a_file_that_cannot_be_rows_is_refused_with_a_sentence_and_leaves_nothin
         ("x" * 400 + ".jsonl", "x" * 194 + ".jsonl"),
     ],
 )
-def test_a_hostile_name_is_only_ever_shown(house, sent, shown):
-    anna = house.person()
-    assert house.upload(anna, sent).json()["filename"] == shown
+def test_a_hostile_name_is_only_ever_shown(quick_house, sent, shown):
+    anna = quick_house.person()
+    assert quick_house.upload(anna, sent).json()["filename"] == shown
 
 
-def test_a_viewer_may_not_upload_and_nothing_is_stored(house):
-    response = house.upload(house.person(Role.VIEWER))
+def test_a_viewer_may_not_upload_and_nothing_is_stored(quick_house):
+    response = quick_house.upload(quick_house.person(Role.VIEWER))
     assert (response.status_code, error_of(response)["code"]) == (403, "forbidden")
-    assert not (house.deps.settings.data_dir / "storage").exists()
+    assert not (quick_house.deps.settings.data_dir / "storage").exists()
 
 
-def test_a_purpose_we_do_not_serve_is_refused_by_name(house):
+def test_a_purpose_we_do_not_serve_is_refused_by_name(quick_house):
     files = {"file": ("rows.jsonl", io.BytesIO(ROWS))}
-    response = house.client.post(
-        "/v1/files", files=files, data={"purpose": "vision"}, headers=house.person().headers
+    response = quick_house.client.post(
+        "/v1/files", files=files, data={"purpose": "vision"}, headers=quick_house.person().headers
     )  # fmt: skip
     assert (response.status_code, error_of(response)["param"]) == (400, "purpose")
 
 
-def test_a_form_without_a_file_names_the_missing_field(house):
-    response = house.client.post("/v1/files", data={"purpose": "fine-tune"}, headers=house.person().headers)
+def test_a_form_without_a_file_names_the_missing_field(quick_house):
+    response = quick_house.client.post("/v1/files", data={"purpose": "fine-tune"}, headers=quick_house.person().headers)
     assert (response.status_code, error_of(response)["param"]) == (400, "file")
 
 
@@ -118,34 +118,34 @@ def test_a_deleted_file_is_gone_and_only_its_maker_or_an_owner_deletes_it(house)
     assert house.client.get(f"/v1/files/{file}", headers=anna.headers).status_code == 404
 
 
-def test_a_file_over_the_limit_is_refused_from_its_length_alone(house):
-    anna = house.person()
-    response = house.upload(anna, rows=b"x" * 2_200_000)
+def test_a_file_over_the_limit_is_refused_from_its_length_alone(quick_house):
+    anna = quick_house.person()
+    response = quick_house.upload(anna, rows=b"x" * 2_200_000)
     assert (response.status_code, error_of(response)["code"]) == (413, "too_large")
-    assert not (house.deps.settings.data_dir / "storage").exists()
+    assert not (quick_house.deps.settings.data_dir / "storage").exists()
 
 
-def test_a_file_just_over_the_limit_is_refused_while_it_is_stored_and_leaves_nothing(house):
-    anna = house.person()
-    response = house.upload(anna, rows=b"x" * 2_000_001)
+def test_a_file_just_over_the_limit_is_refused_while_it_is_stored_and_leaves_nothing(quick_house):
+    anna = quick_house.person()
+    response = quick_house.upload(anna, rows=b"x" * 2_000_001)
     assert (response.status_code, error_of(response)["code"]) == (413, "too_large")
     assert "2,000,000 bytes" in error_of(response)["message"]
-    assert not [path for path in (house.deps.settings.data_dir / "storage").rglob("*") if path.is_file()]
+    assert not [path for path in (quick_house.deps.settings.data_dir / "storage").rglob("*") if path.is_file()]
 
 
-def test_a_body_without_a_length_is_cut_off_at_the_limit(house):
-    anna = house.person()
+def test_a_body_without_a_length_is_cut_off_at_the_limit(quick_house):
+    anna = quick_house.person()
     head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="r.jsonl"\r\n\r\n'
     chunks = (head if number == 0 else b"x" * 100_000 for number in range(30))
     headers = anna.headers | {"Content-Type": "multipart/form-data; boundary=b"}
-    response = house.client.post("/v1/files", content=chunks, headers=headers)
+    response = quick_house.client.post("/v1/files", content=chunks, headers=headers)
     assert (response.status_code, error_of(response)["code"]) == (413, "too_large")
-    assert not (house.deps.settings.data_dir / "storage").exists()
+    assert not (quick_house.deps.settings.data_dir / "storage").exists()
 
 
-def test_only_uploads_may_be_large(house):
-    response = house.client.post(
+def test_only_uploads_may_be_large(quick_house):
+    response = quick_house.client.post(
         "/v1/fine_tuning/jobs", content=b"{" + b" " * 1_100_000 + b"}",
-        headers=house.person().headers | {"Content-Type": "application/json"},
+        headers=quick_house.person().headers | {"Content-Type": "application/json"},
     )  # fmt: skip
     assert (response.status_code, error_of(response)["code"]) == (413, "too_large")

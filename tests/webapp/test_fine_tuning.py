@@ -150,6 +150,12 @@ def test_a_create_repeated_within_seconds_is_the_same_job(house, anna):
     assert create(house, anna, seed=1).json()["id"] != first["id"]
 
 
+def test_after_a_cancel_the_same_create_is_a_new_try(house, anna):
+    first = create(house, anna).json()["id"]
+    house.client.post(f"{JOBS}/{first}/cancel", headers=anna.headers)
+    assert create(house, anna).json()["id"] != first
+
+
 def test_equal_creates_that_arrive_at_once_are_one_job(house, anna):
     body = {"model": "tiny", "training_file": house.upload(anna).json()["id"]}
     with ThreadPoolExecutor(6) as pool:
@@ -259,6 +265,8 @@ def test_metrics_checkpoints_and_an_estimate_follow_the_running_job(house, anna)
     assert page["data"][0]["metrics"] == {"step": 4, "train_loss": 0.25, "full_valid_loss": 0.5}
     older = house.client.get(f"{JOBS}/{job}/checkpoints?after={page['last_id']}", headers=anna.headers).json()
     assert [checkpoint["step_number"] for checkpoint in older["data"]] == [2]
+    for path in (f"checkpoints?after=ftckpt_x-{2**31}", f"events?after=ftevent-{2**63}", "events?after=ftevent-²"):
+        assert house.client.get(f"{JOBS}/{job}/{path}", headers=anna.headers).status_code == 400
     seen = house.client.get(f"{JOBS}/{job}", headers=anna.headers).json()
     assert (seen["status"], seen["tuneroom"]["progress"]) == ("running", {"done": 4, "total": 8, "unit": "steps"})
     assert seen["estimated_finish"] >= seen["created_at"]

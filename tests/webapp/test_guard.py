@@ -26,20 +26,20 @@ def addresses(app) -> list[str]:
     return sorted(path.replace("{model:path}", "x").replace("{", "").replace("}", "") for path in found)
 
 
-def test_the_sweep_knows_the_routes(house):
-    found = addresses(make_app(house.deps))
+def test_the_sweep_knows_the_routes(quick_house):
+    found = addresses(make_app(quick_house.deps))
     assert {"/healthz", "/readyz", "/v1/files", "/v1/fine_tuning/jobs", "/v1/chat/completions", "/api/v1/me"} <= set(
         found
     )
     assert len(found) >= 25
 
 
-def test_an_anonymous_request_is_answered_401_everywhere_but_at_the_health_addresses(house):
-    for path in [*addresses(make_app(house.deps)), *UNKNOWN]:
+def test_an_anonymous_request_is_answered_401_everywhere_but_at_the_health_addresses(quick_house):
+    for path in [*addresses(make_app(quick_house.deps)), *UNKNOWN]:
         for method in METHODS:
             if path in ANONYMOUS and method in ("GET", "HEAD"):
                 continue
-            response = house.client.request(method, path)
+            response = quick_house.client.request(method, path)
             assert response.status_code == 401, (method, path)
             assert response.headers["www-authenticate"] == "Bearer"
 

@@ -47,7 +47,11 @@ ACCEPTED = {200, 201, 409, 503}  # 409: the job has ended; 503: no broker to cha
 
 
 @pytest.fixture
-def team(house):
+def team(quick_house):
+    return finished_team(quick_house)
+
+
+def finished_team(house):
     """A team's people, one object of each kind, and somebody of another team."""
     people = {"maker": house.person(), "member": house.person()}
     people |= {"viewer": house.person(Role.VIEWER), "owner": house.person(Role.OWNER)}
@@ -70,13 +74,13 @@ def request(house, act: Act, object_id: str, person):
 
 
 @pytest.mark.parametrize("act", ACTS, ids=lambda act: act.name)
-def test_the_table_holds_for_every_role_and_a_stranger_never_learns_that_it_exists(house, team, act):
+def test_the_table_holds_for_every_role_and_a_stranger_never_learns_that_it_exists(quick_house, team, act):
     people, objects = team
     for who in ("stranger", "viewer", "member", "maker", "owner"):
-        response = request(house, act, objects[act.kind], people[who])
+        response = request(quick_house, act, objects[act.kind], people[who])
         if who == "stranger":
             never_was = objects[act.kind][:-4] + "0000"
-            other = request(house, act, never_was, people[who])
+            other = request(quick_house, act, never_was, people[who])
             assert response.status_code == other.status_code == 404
             assert error_of(response)["message"].replace(objects[act.kind], never_was) == error_of(other)["message"]
         elif who in act.allowed.split():
@@ -87,8 +91,8 @@ def test_the_table_holds_for_every_role_and_a_stranger_never_learns_that_it_exis
             assert response.status_code == 403, (who, response.text)
 
 
-def test_a_stranger_lists_nothing_of_the_team_but_the_base(house, team):
-    stranger = team[0]["stranger"]
+def test_a_stranger_lists_nothing_of_the_team_but_the_base(house):
+    stranger = finished_team(house)[0]["stranger"]
     for path in ("/v1/files", "/v1/fine_tuning/jobs", "/api/v1/adapters", "/api/v1/merges"):
         assert house.client.get(path, headers=stranger.headers).json()["data"] == []
     models = house.client.get("/v1/models", headers=stranger.headers).json()["data"]
@@ -97,8 +101,8 @@ def test_a_stranger_lists_nothing_of_the_team_but_the_base(house, team):
     assert {job["is_shared"] for job in jobs} == {True}
 
 
-def test_no_key_imports_a_base_model(house):
-    response = house.client.post(
-        "/api/v1/bases", json={"name": "x", "reference": "org/x"}, headers=house.person(Role.OWNER).headers
+def test_no_key_imports_a_base_model(quick_house):
+    response = quick_house.client.post(
+        "/api/v1/bases", json={"name": "x", "reference": "org/x"}, headers=quick_house.person(Role.OWNER).headers
     )  # fmt: skip
     assert (response.status_code, error_of(response)["code"]) == (403, "forbidden")

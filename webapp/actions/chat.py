@@ -10,11 +10,13 @@ import anyio
 import anyio.to_thread
 import structlog
 
+from models.db.store.system import SystemStore
 from models.db.store.team import TeamStore
 from models.domain.access import Principal
 from models.domain.chat import ChatRequest, Delta, Done, Failed, Sampling, TokenEvent
-from models.domain.errors import Unavailable, from_json
+from models.domain.errors import Code, Unavailable, from_json
 from models.domain.ids import new_id
+from models.domain.job import Lane
 from webapp.deps import Deps
 
 log = structlog.get_logger()
@@ -27,6 +29,7 @@ class Asked:
     request_id: str
     model: str
     asked_at: datetime
+    has_worker: bool
 
 
 def ask(
@@ -35,6 +38,7 @@ def ask(
     """Raises NotFound (model), Forbidden, or Unavailable where the broker does not answer."""
     with deps.database.read() as session:
         served = TeamStore(session, principal).served(model).served
+        workers = SystemStore(session).workers(deps.settings.lease_seconds)
     now = datetime.now(UTC)
     request = ChatRequest(
         request_id=new_id("chatcmpl"),
@@ -45,7 +49,8 @@ def ask(
     )
     deps.streams.announce_reader(request.request_id)  # before the request: a quick worker drops what nobody reads
     deps.broker.ask(request.model_dump_json())
-    return Asked(request_id=request.request_id, model=served.public_id, asked_at=now)
+    has_worker = any(worker.lane == Lane.CHAT for worker in workers)
+    return Asked(request_id=request.request_id, model=served.public_id, asked_at=now, has_worker=has_worker)
 
 
 class Following:
@@ -81,15 +86,21 @@ class Following:
                 await anyio.to_thread.run_sync(_stop, self._deps, self._asked.request_id)
 
     async def _listen(self) -> None:
+        settings, request_id = self._deps.settings, self._asked.request_id
+        seconds = settings.answer_seconds if self._asked.has_worker else settings.lease_seconds  # time for one to start
+        has_heard = False
         try:
-            stream = self._deps.streams.follow_async(
-                self._asked.request_id, silence_seconds=self._deps.settings.answer_seconds
-            )
-            async for _, event in stream:
-                self._has_ended = isinstance(event, Done | Failed)
+            async for _, event in self._deps.streams.follow_async(request_id, silence_seconds=seconds):
+                has_heard, self._has_ended = True, isinstance(event, Done | Failed)
                 if isinstance(event, Failed):
                     raise from_json(event.error)
                 self._heard.put_nowait(event)
+        except Unavailable as error:
+            if error.code is Code.TIMED_OUT and not self._asked.has_worker and not has_heard:
+                raise Unavailable(
+                    "No chat worker is running, so nothing answers. Start one: `tuneroom worker chat`."
+                ) from None
+            raise
         finally:
             self._heard.put_nowait(None)
 

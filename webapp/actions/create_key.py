@@ -8,6 +8,7 @@ from models.domain.errors import Invalid, NotFound
 from webapp.actions.sign_in import digest_of
 
 KEY_BYTES = 32  # 43 characters after "tr-"
+LONGEST_NAME = 64
 
 
 def create_key(database: Database, email: str, *, team: str | None = None, name: str = "key") -> str:
@@ -15,6 +16,8 @@ def create_key(database: Database, email: str, *, team: str | None = None, name:
 
     Raises NotFound for an unknown person or team, Invalid where the team must be named.
     """
+    if not 0 < len(name) <= LONGEST_NAME:
+        raise Invalid(f"A key's name has 1 to {LONGEST_NAME} characters; this one has {len(name)}.", param="name")
     secret = "tr-" + secrets.token_urlsafe(KEY_BYTES)
     with database.write() as session:
         store = SystemStore(session)

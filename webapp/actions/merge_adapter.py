@@ -8,7 +8,7 @@ from models.domain.errors import Invalid
 from models.domain.ids import AdapterId
 from models.domain.job import JobKind, Lane
 from models.domain.merging import MergeSpec
-from webapp.actions.once import one_create_at_a_time
+from webapp.actions.once import made_before, one_create_at_a_time
 from webapp.actions.ring import ring
 from webapp.actions.show_jobs import JobSeen, see
 from webapp.deps import Deps
@@ -22,7 +22,7 @@ def merge_adapter(deps: Deps, principal: Principal, spec: MergeSpec, *, request_
     with deps.database.write() as session:
         store = TeamStore(session, principal)
         one_create_at_a_time(SystemStore(session), principal)
-        if request_hash is not None and (earlier := store.repeated(request_hash)) is not None:
+        if (earlier := made_before(store, request_hash)) is not None:
             return see(store, earlier)
         adapter = store.adapter(spec.adapter, Verb.USE)
         method = adapter.manifest["method"]

@@ -5,7 +5,10 @@ from hashlib import sha256
 from typing import Any
 
 from models.db.store.system import SystemStore
+from models.db.store.team import TeamStore
+from models.db.tables import Job
 from models.domain.access import Principal, System
+from models.domain.job import JobState
 
 
 def request_hash(verb: str, wish: dict[str, Any], idempotency_key: str | None) -> str:
@@ -21,3 +24,9 @@ def one_create_at_a_time(system: SystemStore, principal: Principal) -> None:
     """
     person = principal.team if isinstance(principal, System) else principal.user
     system.take_lease(f"create:{person}", person, 1)
+
+
+def made_before(store: TeamStore, request_hash: str | None) -> Job | None:
+    """The job that this request made within 30 s, unless it failed or was cancelled: then a person tries again."""
+    earlier = store.repeated(request_hash) if request_hash is not None else None
+    return None if earlier is None or earlier.state in (JobState.FAILED, JobState.CANCELLED) else earlier

@@ -13,7 +13,7 @@ from models.domain.ids import BaseId
 from models.domain.job import JobKind, Lane
 from models.domain.training import MethodChoice, TrainingSpec
 from webapp import words
-from webapp.actions.once import one_create_at_a_time
+from webapp.actions.once import made_before, one_create_at_a_time
 from webapp.actions.ring import ring
 from webapp.actions.show_jobs import JobSeen, see
 from webapp.deps import Deps
@@ -38,7 +38,7 @@ def start_training(
     with deps.database.write() as session:
         store = TeamStore(session, principal)
         one_create_at_a_time(SystemStore(session), principal)
-        if request_hash is not None and (earlier := store.repeated(request_hash)) is not None:
+        if (earlier := made_before(store, request_hash)) is not None:
             return see(store, earlier)
         base = _base(store, spec.base)
         check_targets(method, Shapes.model_validate(base.shapes))

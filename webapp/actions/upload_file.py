@@ -11,7 +11,7 @@ from models.domain.access import Kind, Principal, Verb
 from models.domain.errors import Code, Invalid, NotFound
 from models.domain.job import JobKind, Lane
 from models.infra.storage import BlobRef, team_scope
-from webapp.actions.once import one_create_at_a_time, request_hash
+from webapp.actions.once import made_before, one_create_at_a_time, request_hash
 from webapp.actions.ring import ring
 from webapp.deps import Deps
 
@@ -63,8 +63,7 @@ def _register(deps: Deps, principal: Principal, name: str, purpose: str, blob: B
     with deps.database.write() as session:
         store = TeamStore(session, principal)
         one_create_at_a_time(SystemStore(session), principal)
-        earlier = store.repeated(wish)
-        if earlier is not None:
+        if (earlier := made_before(store, wish)) is not None:
             try:
                 return store.file(earlier.spec["file"])
             except NotFound:

@@ -106,11 +106,11 @@ def checkpoint_object(seen: CheckpointSeen) -> dict[str, Any]:
     }
 
 
-def number_of(after: str | None, prefix: str) -> int | None:
+def number_of(after: str | None, prefix: str, most: int = 2**63 - 1) -> int | None:
     """The number at the end of an event's or a checkpoint's id. Raises Invalid for what is not such an id."""
     if after is None:
         return None
     digits = after.rsplit("-", 1)[-1]
-    if not after.startswith(prefix) or not digits.isdecimal() or len(digits) > 15:
+    if not after.startswith(prefix) or not digits.isascii() or not digits.isdecimal() or int(digits[:20]) > most:
         raise Invalid(f"after is {after[:60]!r}; an id from an earlier page was needed.", param="after")
     return int(digits)

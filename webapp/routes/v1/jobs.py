@@ -90,7 +90,7 @@ def checkpoints(
     limit: Annotated[int, Query(ge=1, le=1000)] = 10,
     after: After = None,
 ) -> dict[str, Any]:
-    page = job_checkpoints(parts, caller, job_id, limit=limit, before_step=number_of(after, "ftckpt_"))
+    page = job_checkpoints(parts, caller, job_id, limit=limit, before_step=number_of(after, "ftckpt_", most=2**31 - 1))
     data = [checkpoint_object(seen) for seen in page.items]
     return {
         "object": "list",
