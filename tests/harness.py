@@ -9,11 +9,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,7 +22,8 @@ from redis import Redis
 from sqlalchemy import select
 
 from models.db.engine import Database
-from models.db.tables import Job, JobEvent
+from models.db.migrations import migrate
+from models.db.tables import Job, JobEvent, Worker
 from models.domain.job import JobState, Lane, check_move
 from models.domain.progress import StepDone
 from models.infra import valkey
@@ -87,7 +87,7 @@ class WorkerProcess:
 
 
 class House:
-    """Everything below one directory. Use it through the fixture `house`."""
+    """Everything below one directory. Use it through the fixtures `house` and `each_house`."""
 
     def __init__(self, home: Path, database_url: str, **settings) -> None:
         self.settings = Settings(data_dir=home, database_url=database_url, **(TENTH | settings))
@@ -135,6 +135,13 @@ class House:
 
     def running(self) -> list[Job]:
         return [job for job in self.jobs() if job.state == JobState.RUNNING]
+
+    def worker_of(self, job: Job) -> WorkerProcess:
+        """Who runs it now."""
+        assert job.owner is not None
+        with self.database.read() as session:
+            pid = session.get_one(Worker, job.owner).pid
+        return next(worker for worker in self.workers if worker.pid == pid)
 
     def wait_until_all_ended(self, seconds: float = 90) -> None:
         wait_for(lambda: all(JobState(job.state).is_terminal for job in self.jobs()), seconds, every=0.1)
@@ -212,14 +219,9 @@ class History:
     def claims(self, job_id: str) -> list[Move]:
         return [move for move in self.moves[job_id] if move.after is JobState.RUNNING]
 
-    def restarts(self) -> list[float]:
-        """Seconds from each loss or release of a job to its next claim."""
-        seconds = []
-        for moves in self.moves.values():
-            for lost, claimed in pairwise(moves):
-                if lost.before is JobState.RUNNING and claimed.after is JobState.RUNNING:
-                    seconds.append((claimed.at - lost.at).total_seconds())
-        return seconds
+    def seconds_to_claim(self, job_id: str, since: datetime) -> float:
+        """From `since` (of this machine's clock, which is the database's here) to the job's next claim."""
+        return round(next((move.at - since).total_seconds() for move in self.claims(job_id) if move.at > since), 2)
 
 
 @contextmanager
@@ -234,16 +236,28 @@ def open_house(home: Path, database_url: str, **settings) -> Iterator[House]:
 
 
 @pytest.fixture
-def house(tmp_path: Path, database_url: str) -> Iterator[House]:
+def each_house(tmp_path: Path, database_url: str) -> Iterator[House]:
     """A house on each database, without workers yet."""
     with open_house(tmp_path / "house", database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    """A house on SQLite, for behaviour that no database has a part in."""
+    with open_sqlite_house(tmp_path) as opened:
+        yield opened
+
+
+@contextmanager
+def open_sqlite_house(tmp_path: Path, **settings) -> Iterator[House]:
+    database = Database(f"sqlite:///{tmp_path / 'tuneroom.db'}")
+    migrate(database)
+    database.close()
+    with open_house(tmp_path / "house", database.url, **settings) as opened:
         yield opened
 
 
 def say_figures(test: str, figures: dict[str, object]) -> None:
     """What was measured, for the log (`pytest -rA` or -s shows it). Never asserted."""
     print(f"{test}: " + ", ".join(f"{name} {value}" for name, value in figures.items()))
-
-
-def sorted_seconds(values: Sequence[float]) -> list[float]:
-    return [round(value, 2) for value in sorted(values)]
