@@ -23,7 +23,7 @@ from webapp.progress_line import ProgressLine
 from webapp.running import Running, eventually, running
 
 RECIPE: dict[str, Any] = {"epochs": 2, "batch_rows": 8}  # the rate follows the base's width
-MERGE_MODE = "as_tested"
+MERGE = {"mode": "as_tested", "storage": "fp32"}  # bf16 may flip the unsure tokens of a small model: the gate refuses
 NEEDED_LOSS_FALL = 0.30
 NEEDED_ADAPTER_RIGHT = 8
 ALLOWED_BASE_RIGHT = 1
@@ -69,7 +69,7 @@ def tell(client: OpenAI) -> tuple[Trained, Merged, list[Asked]]:
         wait_for_base(client, BUNDLED_BASE)
         files = [upload(client, samples.path(name)) for name in ("larkspur-facts", "larkspur-heldout")]
         trained = fine_tune(client, BUNDLED_BASE, files, RECIPE)
-        merged = merge(client, trained.adapter, MERGE_MODE)
+        merged = merge(client, trained.adapter, MERGE)
         models = (BUNDLED_BASE, trained.adapter, merged.model)
         return trained, merged, ask_all(client, models, samples.questions(demo_only=True))
     except openai.APIStatusError as error:
@@ -136,10 +136,10 @@ def trained_by(client: OpenAI, job_id: str) -> str:
     return (client.fine_tuning.jobs.retrieve(job_id).model_extra or {})["tuneroom"]["adapter"]
 
 
-def merge(client: OpenAI, adapter: str, mode: str) -> Merged:
+def merge(client: OpenAI, adapter: str, wish: dict[str, str]) -> Merged:
     """Merge, follow it to its end, and return the model with the report that let it pass."""
-    say(f"Merging {adapter} ({mode})")
-    job = api(client, "POST", "/merges", {"adapter": adapter, "mode": mode})
+    say(f"Merging {adapter} ({', '.join(wish.values())})")
+    job = api(client, "POST", "/merges", {"adapter": adapter} | wish)
     with ProgressLine() as line:
 
         def has_ended() -> bool:

@@ -7,7 +7,7 @@ import pytest
 from models import samples
 from tests.journeys.launched import processes_of, without_bundled_base
 from tests.tiny import tiny_base
-from webapp.demo import ask_all, client_of, fine_tune, merge, upload
+from webapp.demo import MERGE, ask_all, client_of, fine_tune, merge, upload
 from webapp.demo_report import print_report
 from webapp.running import running
 
@@ -27,7 +27,7 @@ def test_a_fine_tune_is_trained_merged_and_asked_through_the_http_interface(tmp_
         client = client_of(app)
         files = [upload(client, samples.path(name)) for name in ("larkspur-facts", "larkspur-heldout")]
         trained = fine_tune(client, "tiny", files, TOY_SCHEDULE)
-        merged = merge(client, trained.adapter, "as_tested")
+        merged = merge(client, trained.adapter, MERGE)
         asked = ask_all(client, ("tiny", trained.adapter, merged.model), samples.questions(demo_only=True)[:2])
     print_report(trained, merged, asked)
     assert math.isfinite(trained.loss_before)
