@@ -9,7 +9,8 @@ import torch
 from models.domain.merging import StorageDtype
 from worker.merge.arithmetic import _ordered, _round
 from worker.merge.gate import shift_of
-from worker.merge.listen import Distance, distance
+from worker.merge.listen import Distance, Row, distance
+from worker.merge.rows import _up_to
 
 WORDS = Distance(positions=1, top1_agreement=1.0, mean_kl=0.0)
 
@@ -57,3 +58,10 @@ def test_the_same_change_in_every_row_is_sure_and_scattered_changes_are_not():
 def test_one_token_short_of_two_thousand_is_not_enough_and_a_better_merge_is_not_worse():
     assert shift_of([1.0, 1.0], [9.0, 9.0], [1000, 999], WORDS).verdict == "not_enough_data"
     assert shift_of([9.0, 9.0], [1.0, 1.0], [1000, 1000], WORDS).verdict == "not_worse"
+
+
+def test_what_many_rows_have_in_common_is_compared_once():
+    rows = [Row(ids=[1, 1, 1, last], is_answer=[False] * 4) for last in (2, 3, 3, 4)]
+    chosen = _up_to(6, rows)
+    assert [(row.ids[-1], row.shared) for row in chosen] == [(2, 0), (3, 3), (4, 3)]
+    assert [row.shared for row in _up_to(4, rows)] == [0]

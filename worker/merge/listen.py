@@ -13,10 +13,14 @@ from transformers import PreTrainedModel
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One rendered conversation. `is_answer[t]` says that token t is an answer's, so its loss counts."""
+    """One rendered conversation. `is_answer[t]` says that token t is an answer's, so its loss counts.
+
+    The first `shared` positions read what an earlier row has read (a system prompt): the same measurement again.
+    """
 
     ids: Sequence[int]
     is_answer: Sequence[bool]
+    shared: int = 0
 
     @property
     def answer_tokens(self) -> int:
@@ -34,7 +38,7 @@ class Distance:
 
 @dataclass(frozen=True, kw_only=True)
 class Heard:
-    """What one model said. `logits`: (T, V) float32 on the host; `losses`: summed nats of a row's answer tokens."""
+    """What one model said. `logits`: (T - shared, V) float32 on the host; `losses`: summed nats of a row's answer."""
 
     logits: Sequence[torch.Tensor]
     losses: Sequence[float]
@@ -45,15 +49,15 @@ def hear(
     model: PreTrainedModel, for_logits: Sequence[Row], for_losses: Sequence[Row], tick: Callable[[], None]
 ) -> Heard:
     """Read each row once, also where it is in both lists, and keep what was asked for. `tick` is called at each."""
-    kept: dict[int, torch.Tensor] = {}
+    kept: dict[tuple[int, ...], torch.Tensor] = {}
     losses = []
     for row in for_logits:
         tick()
-        kept[id(row)] = _logits(model, row)
+        kept[tuple(row.ids)] = _logits(model, row)
     for row in for_losses:
         tick()
-        losses.append(_loss(kept[id(row)] if id(row) in kept else _logits(model, row), row))
-    return Heard(logits=list(kept.values()), losses=losses)
+        losses.append(_loss(kept[tuple(row.ids)] if tuple(row.ids) in kept else _logits(model, row), row))
+    return Heard(logits=[kept[tuple(row.ids)][row.shared :] for row in for_logits], losses=losses)
 
 
 def distance(reference: Sequence[torch.Tensor], candidate: Sequence[torch.Tensor]) -> Distance:
