@@ -47,11 +47,14 @@ def demo(data_dir: Path | None) -> None:
     folder = folder.absolute()
     began = time.monotonic()
     say(f"Starting an installation of its own in {folder}")
-    with running(folder) as app:
-        client = client_of(app)
-        trained, merged, asked = tell(client)
-    print_report(trained, merged, asked)
-    judge(trained, asked)
+    try:
+        with running(folder) as app:
+            trained, merged, asked = tell(client_of(app))
+        print_report(trained, merged, asked)
+        judge(trained, asked)
+    except AppError:
+        say(f"The demonstration stops here; what each process said is in {folder / 'logs'}")
+        raise
     if data_dir is None:
         shutil.rmtree(folder)
     say(f"All of it took {time.monotonic() - began:.0f} s. Nothing is left running.")
