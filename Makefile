@@ -1,6 +1,6 @@
 # Two commands for everybody: `make demo` (see it work) and `make test` (prove it). Both need python3.11+ only.
-# PIP_ARGS reaches every pip install. Without a GPU, `PIP_ARGS="--extra-index-url
-# https://download.pytorch.org/whl/cpu"` brings the small torch instead of the one with CUDA.
+# PIP_ARGS reaches every pip install, for an index or a mirror of your own; without a GPU an index with
+# CPU builds of torch saves several GB.
 
 PYTHON ?= python3
 PIP_ARGS ?=

@@ -8,8 +8,8 @@ from models.db.store.system import SystemStore
 from models.db.store.team import TeamStore
 from models.db.tables import Blob, Job, JobEvent, db_now
 from models.domain.errors import Code, Conflict, JobFailed, LeaseLost
-from models.domain.job import CancelWish, HeldReason, JobState, Lane
-from models.domain.progress import Evaluated, Remarked, StepDone
+from models.domain.job import CancelWish, HeldReason, JobState, Lane, Phase
+from models.domain.progress import Evaluated, PhaseBegan, Remarked, StepDone
 from tests.people import make_job, make_member
 
 
@@ -176,6 +176,18 @@ def test_what_a_child_says_becomes_rows_and_a_repeated_step_overwrites_its_point
         assert [point.value for point in store.metrics(job.id, "eval_loss")] == [1.7]
         assert "hi" in [event.message for event in store.events(job.id, limit=20).items]
     assert (reload(database, job).done, reload(database, job).total) == (2, 9)
+
+
+def test_a_phase_that_comes_back_is_one_event_and_stays_the_jobs_phase(database):
+    job = make_job(database)
+    claimed = claim(database)
+    phases = [Phase.TRAINING, Phase.SAVING, Phase.TRAINING, Phase.SAVING]
+    with database.write() as session:
+        SystemStore(session).record(job.id, claimed.fence, [PhaseBegan(phase=phase) for phase in phases])
+    with database.read() as session:
+        said = session.scalars(select(JobEvent.message).where(JobEvent.type == "phase").order_by(JobEvent.id)).all()
+    assert said == ["training began", "saving began"]
+    assert reload(database, job).phase == Phase.SAVING
 
 
 def test_every_move_writes_an_event(database):

@@ -6,7 +6,9 @@ import zipfile
 import pytest
 from openai.types import Model
 
-from models.domain.errors import AppError
+from models.db.store.system import SystemStore
+from models.domain.errors import AppError, Code, JobFailed
+from models.domain.job import JobState, Lane
 from tests.house import error_of
 from webapp.actions.download_tree import chunks_of
 
@@ -54,6 +56,19 @@ def test_a_merge_shows_the_report_that_let_it_pass(house, finished):
     seen = house.client.get(f"/api/v1/merges/{merge}", headers=anna.headers).json()
     assert (seen["adapter"], seen["report"], seen["mode"]) == (adapter, {"passed": True}, "as_tested")
     assert [row["id"] for row in house.client.get("/api/v1/merges", headers=anna.headers).json()["data"]] == [merge]
+
+
+def test_a_refused_merge_shows_the_report_that_refused_it(house, finished):
+    anna, adapter, _ = finished
+    job = house.client.post("/api/v1/merges", json={"adapter": adapter}, headers=anna.headers).json()["id"]
+    report = {"passed": False, "refusals": ["its KL is 0.1"]}
+    with house.deps.database.write() as session:
+        store = SystemStore(session)
+        claimed = store.claim(Lane.JOBS, "worker-a", 30)
+        error = JobFailed("The merge was refused.", code=Code.MERGE_REFUSED, report=report)
+        store.settle(job, claimed.fence, JobState.FAILED, error=error)
+    seen = house.client.get(f"/api/v1/jobs/{job}", headers=anna.headers).json()
+    assert (seen["state"], seen["error"]["code"], seen["report"]) == ("failed", "merge_refused", report)
 
 
 def test_a_merge_is_asked_for_by_id_or_by_name_and_once(house, finished):

@@ -5,6 +5,7 @@ nothing (promise P2). Times are the database's.
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import CursorResult, Update, func, insert, select, update
@@ -14,7 +15,7 @@ from sqlalchemy.orm import Session
 from models.db.store.artefacts import Artefact, insert_artefact
 from models.db.tables import Blob, Checkpoint, Job, JobEvent, Lease, Metric, Worker, db_now
 from models.domain.errors import AppError, Code, JobFailed, LeaseLost
-from models.domain.job import CancelWish, HeldReason, JobState, Lane, check_move
+from models.domain.job import CancelWish, HeldReason, JobState, Lane, Phase, check_move
 from models.domain.progress import CheckpointSaved, Evaluated, PhaseBegan, Progressed, Remarked, Said, StepDone
 
 
@@ -72,7 +73,7 @@ class QueueStore:
             match item:
                 case PhaseBegan(phase=phase):
                     changes["phase"] = phase
-                    self._event(job_id, fence, "phase", f"{phase} began", at=item.at)
+                    self._phase_began(job_id, fence, phase, item.at)
                 case Progressed(done=done, total=total, unit=unit):
                     changes |= {"done": done, "total": total, "unit": unit}
                 case StepDone():
@@ -258,6 +259,13 @@ class QueueStore:
         message = f"{before} -> {after}" + (f": {reason}" if reason else "")
         kept = {key: value for key, value in data.items() if value is not None}
         self._event(job_id, fence, "moved", message, level=level, data=kept | {"before": before, "after": after})
+
+    def _phase_began(self, job_id: str, fence: int, phase: Phase, at: datetime) -> None:
+        """An event at the first time only: a training goes to and fro between steps, evaluations and saves."""
+        message = f"{phase} began"
+        known = (JobEvent.job_id == job_id, JobEvent.fence == fence, JobEvent.message == message)
+        if self.session.scalar(select(JobEvent.id).where(*known).limit(1)) is None:
+            self._event(job_id, fence, "phase", message, at=at)
 
     def _event(self, job_id: str, fence: int, type_: str, message: str, **columns: Any) -> None:
         self.session.execute(

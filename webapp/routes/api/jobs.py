@@ -83,11 +83,21 @@ def job_object(seen: JobSeen) -> dict[str, Any]:
         "error": error_object(job.error),
         "adapter": seen.adapter.id if seen.adapter else None,
         "merge": seen.merge.id if seen.merge else None,
+        "report": _merge_report(job.kind, seen),
         "resumes": job.resumes,
         "attempts": job.attempts,
         "held_reason": job.held_reason,
         "cancel_requested_at": unix(job.cancel_requested_at),
     }
+
+
+def _merge_report(kind: str, seen: JobSeen) -> dict[str, Any] | None:
+    """Why a merge was published or refused: the gate's figures, either way."""
+    if kind != JobKind.MERGE:
+        return None
+    if seen.merge is not None:
+        return seen.merge.report
+    return (seen.job.error or {}).get("facts", {}).get("report")
 
 
 def _shown_spec(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
