@@ -1,9 +1,14 @@
 """The documentation keeps up with the code: settings, decisions and recipes."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from typer.main import get_command
 
 from models.infra.settings import Settings
+from webapp.cli import app
 
 ROOT = Path(__file__).parents[1]
 
@@ -14,6 +19,25 @@ def test_every_setting_is_on_the_operations_page_and_no_other():
     cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     documented = {name for cell in cells for name in re.findall(r"`([A-Z_]+)`", cell)}
     assert documented == {name.upper() for name in Settings.model_fields}
+
+
+def test_every_command_is_on_the_operations_page_and_no_other():
+    table = (ROOT / "docs/operations.md").read_text().split("## Commands")[1].split("\n## ")[0]
+    assert set(_named(table)) == set(_commands(get_command(app)))
+
+
+def _named(table: str) -> list[str]:
+    return [re.sub(r" (?:[A-Z]|--).*", "", name) for name in re.findall(r"`tuneroom ([^`]+)`", table)]
+
+
+def _commands(command: Any, path: str = "") -> Iterator[str]:
+    """Every command that does something, as a person types it after `tuneroom`."""
+    for name, below in command.commands.items():
+        full = f"{path} {name}".strip()
+        if hasattr(below, "commands"):
+            yield from _commands(below, full)
+        else:
+            yield full
 
 
 def test_decisions_are_short_and_numbered_without_a_gap():
