@@ -4,6 +4,7 @@ import io
 import json
 import time
 import zipfile
+from pathlib import Path
 
 import httpx
 import openai
@@ -163,3 +164,16 @@ def test_a_cancelled_training_ends_and_can_keep_its_adapter(client):
 def test_everything_is_ready_while_it_runs(app):
     eventually(lambda: httpx.get(f"{app.url}/readyz", trust_env=False).status_code == 200)
     assert httpx.get(f"{app.url}/readyz", trust_env=False).json()["missing"] == []
+
+
+def test_the_readmes_example_runs_as_written(app, key, tmp_path, monkeypatch, capsys):
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    code = readme.split("```python\n")[1].split("```")[0]
+    for said, here in (("http://127.0.0.1:7860", app.url), ("tr-...", key), ("smollm2-135m-instruct", "tiny")):
+        assert said in code
+        code = code.replace(said, here)
+    (tmp_path / "rows.jsonl").write_bytes(rows(12))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    exec(compile(code, "README.md", "exec"), {})
+    assert "created -> queued" in capsys.readouterr().out
