@@ -50,8 +50,9 @@ def download(parsed: Parsed, into: Path, token: str | None, report: Report, endp
     Raises Invalid(invalid_base) where the model, the revision or the permission is missing, or it holds no
     safetensors; Unavailable where the hub does not answer.
     """
+    from httpx2 import HTTPError  # huggingface_hub's own HTTP library since 2.0, and the root of its other errors
     from huggingface_hub import HfApi, hf_hub_url
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
     repo = parsed.url.removeprefix(HOST)
     try:
@@ -64,7 +65,7 @@ def download(parsed: Parsed, into: Path, token: str | None, report: Report, endp
         _refuse(f"{repo} has no revision {parsed.revision}. Look at its page for branches, tags and commits.")
     except RepositoryNotFoundError:
         _refuse(f"the hub has no model {repo}, or it is private. Correct the name, or save a token that may read it.")
-    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+    except (HTTPError, OSError) as error:
         raise _unavailable() from error
     assert found.sha is not None  # the hub always names the commit
     files = [_remote(sibling) for sibling in found.siblings or [] if is_wanted(sibling.rfilename)]

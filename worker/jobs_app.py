@@ -17,10 +17,7 @@ from celery.signals import worker_shutting_down
 
 from models.db.engine import Database
 from models.db.migrations import config, revision_of
-from models.db.store.system import SystemStore
-from models.db.tables import Worker
 from models.domain.errors import AppError, Unavailable
-from models.domain.ids import new_id
 from models.domain.job import Lane
 from models.infra.broker import RING_TASK, Broker, make_celery
 from models.infra.lifeline import when_keeper_ends
@@ -29,6 +26,7 @@ from models.infra.storage import Storage
 from models.infra.sweep import Sweeper
 from worker.cache import Cache
 from worker.logs import log_plainly
+from worker.presence import Presence
 from worker.slots import Slots
 from worker.supervise import Desk
 
@@ -51,23 +49,22 @@ def main(lane: Lane) -> None:
         settings=settings, database=database, storage=storage, cache=Cache(settings, storage),
         device=settings.device if lane is Lane.JOBS else "cpu", drain=drain,
     )  # fmt: skip
-    worker_id = new_id("worker")
-    slots = Slots(desk, lane, worker_id)
-    _register(desk, lane, worker_id)
+    presence = Presence(settings, database, lane=lane, device=desk.device, slots=settings.slots).start()
+    slots = Slots(desk, lane, presence.worker_id)
     broker = Broker(settings)
     sweeper = Sweeper(database, broker, settings).start()
-    threading.Thread(target=_look_around, args=(desk, slots, worker_id), name="presence", daemon=True).start()
+    threading.Thread(target=_look_around, args=(desk, slots), name="look", daemon=True).start()
     when_keeper_ends(lambda: os.kill(os.getpid(), signal.SIGTERM))
     celery = make_celery(settings)
     hear_bells(celery, slots)
-    worker_shutting_down.connect(lambda **_: _begin_drain(desk, slots, worker_id), weak=False)
-    log.info("worker started", worker=worker_id, lane=lane, slots=settings.slots, device=desk.device)
+    worker_shutting_down.connect(lambda **_: _begin_drain(desk, slots, presence), weak=False)
+    log.info("worker started", worker=presence.worker_id, lane=lane, slots=settings.slots, device=desk.device)
     try:
         serve(celery, lane, settings.slots)
     finally:
         drain.set()
         sweeper.stop()
-        _end(desk, slots, worker_id)
+        _end(desk, slots, presence)
 
 
 def hear_bells(celery: Celery, slots: Slots) -> None:
@@ -100,24 +97,13 @@ def wait_until_migrated(database: Database) -> None:
         time.sleep(0.2)
 
 
-def _register(desk: Desk, lane: Lane, worker_id: str) -> None:
-    row = Worker(
-        id=worker_id, host=socket.gethostname(), pid=os.getpid(), lane=lane, device=desk.device,
-        slots=desk.settings.slots,
-    )  # fmt: skip
-    with desk.database.write() as session:
-        SystemStore(session).worker_started(row)
-
-
-def _look_around(desk: Desk, slots: Slots, worker_id: str) -> None:
-    """Say that we live, and look for work that no bell announced."""
-    while not desk.drain.wait(min(desk.settings.sweep_seconds, desk.settings.lease_seconds / 3)):
+def _look_around(desk: Desk, slots: Slots) -> None:
+    """Look for work that no bell announced: the broker may be away."""
+    while not desk.drain.wait(desk.settings.sweep_seconds):
         try:
-            with desk.database.write() as session:
-                SystemStore(session).worker_seen(worker_id)
             slots.look()
         except Unavailable as error:
-            log.warning("not seen", worker=worker_id, why=error.message)
+            log.warning("did not look for work", why=error.message)
 
 
 def _end_after_a_broken_thread(broken: threading.ExceptHookArgs) -> None:
@@ -127,30 +113,26 @@ def _end_after_a_broken_thread(broken: threading.ExceptHookArgs) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _begin_drain(desk: Desk, slots: Slots, worker_id: str) -> None:
+def _begin_drain(desk: Desk, slots: Slots, presence: Presence) -> None:
     """From a signal handler: only set the flag. A thread sees to our end, should Celery wait for a dead broker."""
     if desk.drain.is_set():
         return
     desk.drain.set()
-    threading.Thread(target=_end_without_celery, args=(desk, slots, worker_id), name="last-exit", daemon=True).start()
+    threading.Thread(target=_end_without_celery, args=(desk, slots, presence), name="last-exit", daemon=True).start()
 
 
-def _end_without_celery(desk: Desk, slots: Slots, worker_id: str) -> None:
+def _end_without_celery(desk: Desk, slots: Slots, presence: Presence) -> None:
     _wait_until_idle(slots, desk.settings.drain_seconds)
     time.sleep(CELERY_END_SECONDS)
-    log.warning("ended without the broker", worker=worker_id)
-    _end(desk, slots, worker_id)
+    log.warning("ended without the broker", worker=presence.worker_id)
+    presence.stop()
     os._exit(0)
 
 
-def _end(desk: Desk, slots: Slots, worker_id: str) -> None:
+def _end(desk: Desk, slots: Slots, presence: Presence) -> None:
     _wait_until_idle(slots, desk.settings.drain_seconds)
-    try:
-        with desk.database.write() as session:
-            SystemStore(session).worker_stopped(worker_id)
-    except Unavailable:
-        log.warning("database away at the end", worker=worker_id)
-    log.info("worker stopped", worker=worker_id)
+    presence.stop()
+    log.info("worker stopped", worker=presence.worker_id)
 
 
 def _wait_until_idle(slots: Slots, drain_seconds: float) -> None:

@@ -53,7 +53,7 @@ class Sweeper:
             if not store.take_lease(LEASE_NAME, self._owner, 1.5 * seconds):
                 return []
             moved = store.sweep(self._settings.max_attempts)
-            if _has_room(self._settings):
+            if has_room(self._settings):
                 store.let_go_on(HeldReason.DISK)
         for job_id, state in moved:
             log.warning("job taken back", job=job_id, state=state)
@@ -88,7 +88,7 @@ class Sweeper:
                 self._broker_is_away = True
 
 
-def _has_room(settings: Settings) -> bool:
+def has_room(settings: Settings) -> bool:
     """Enough of the disk is free again; a little would only fail the same job again."""
     usage = shutil.disk_usage(settings.data_dir)
     return usage.free >= min(FREE_BYTES, FREE_SHARE * usage.total)

@@ -1,7 +1,7 @@
 """Faults R5, R6 and R7: a broker that forgets, is away, or says everything many times.
 
-On SQLite and PostgreSQL. Run here, per database: R5 12 queued + 1 running (of 200 + 2), R6 6 submits (of 20), through
-the store and the bell, R7 40 jobs x 10 bells to 4 workers (of 500).
+On SQLite and PostgreSQL. Run here, per database: R5 8 queued + 1 running (of 200 + 2), R6 3 submits (of 20), through
+the store and the bell, R7 24 jobs x 10 bells to 4 workers (of 500).
 """
 
 import time
@@ -22,7 +22,7 @@ def test_r5_a_flushed_broker_loses_no_job_and_does_not_touch_a_running_one(each_
     house.start_workers(1)
     [running] = house.submit(count=15, seconds_each=0.1)
     house.wait_for_step(running, 1)
-    house.submit(12, count=1)
+    house.submit(8, count=1)
     house.redis.flushall()
     flushed = time.monotonic()
     wait_for(lambda: house.job(running).finished_at or house.broker.bells(Lane.JOBS), REBUILT_SECONDS)
@@ -37,7 +37,7 @@ def test_r6_jobs_submitted_while_the_broker_is_down_stand_and_run(each_house):
     house = each_house
     house.start_workers(1)
     house.stop_broker()
-    jobs = house.submit(6, ring=False, count=1)
+    jobs = house.submit(3, ring=False, count=1)
     with pytest.raises(Unavailable):
         house.broker.ring(Lane.JOBS)
     assert {house.job(job).state for job in jobs} <= {JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED}
@@ -54,8 +54,8 @@ def test_r6_jobs_submitted_while_the_broker_is_down_stand_and_run(each_house):
 def test_r7_ten_bells_for_each_job_give_it_one_winner(each_house):
     house = each_house
     house.start_workers(4)
-    house.submit(40, ring=False, count=1)
-    for _ in range(10 * 40):
+    house.submit(24, ring=False, count=1)
+    for _ in range(10 * 24):
         house.broker.ring(Lane.JOBS)
     house.wait_until_all_ended()
     history = house.history()

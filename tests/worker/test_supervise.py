@@ -12,7 +12,7 @@ from models.db.store.system import SystemStore
 from models.db.store.team import TeamStore
 from models.db.tables import Blob, Checkpoint, JobEvent, Worker
 from models.domain.errors import Code
-from models.domain.job import CancelWish, HeldReason, JobState
+from models.domain.job import CancelWish, JobState
 from tests.harness import House, each_house, house, open_sqlite_house, wait_for
 
 __all__ = ["each_house", "house"]
@@ -115,24 +115,6 @@ def test_a_child_that_stands_still_is_stopped_and_the_job_goes_on(tmp_path):
         assert house.job(job).result["first"] > 1
 
 
-def test_a_damaged_checkpoint_is_passed_over_and_said(house):
-    [job] = house.submit(count=16, seconds_each=0.1, checkpoint_every=3)
-    [worker] = house.start_workers(1)
-    house.wait_for_step(job, 7)
-    worker.end()
-    with house.database.read() as session:
-        newest = max(session.scalars(select(Checkpoint)), key=lambda row: row.step)
-    for path in house.settings.jobs_dir.glob(f"{job}/*/checkpoints/step-{newest.step:08d}/optimizer.pt"):
-        path.write_text("damaged")
-    stored = house.settings.data_dir / "storage" / newest.scope / newest.tree_sha256[:2] / newest.tree_sha256
-    stored.unlink()
-    house.start_workers(1)
-    house.wait_until_all_ended()
-    house.history().check()
-    assert house.job(job).result["first"] < newest.step
-    assert any(f"the checkpoint at step {newest.step} is passed over" in said for said in events(house, job))
-
-
 def test_another_machine_resumes_from_the_uploaded_checkpoint(house):
     [job] = house.submit(count=12, seconds_each=0.1, checkpoint_every=3)
     [worker] = house.start_workers(1)
@@ -194,12 +176,11 @@ def test_a_worker_leaves_when_its_keeper_is_gone(house):
         assert session.scalar(select(Worker.stopped_at)) is not None
 
 
-def test_a_job_that_ran_out_of_disk_waits_and_goes_on(house):
-    [job] = house.submit(count=2, ring=False)
-    with house.database.write() as session:
-        store = SystemStore(session)
-        claimed = store.claim("jobs", "worker-full", 30)
-        store.release(job, claimed.fence, reason="the disk of this worker is full", held=HeldReason.DISK)
-    house.start_workers(1)
-    house.wait_until_all_ended()
-    house.history().check()
+def test_a_worker_with_two_slots_runs_two_jobs_at_once(tmp_path):
+    with open_sqlite_house(tmp_path, slots=2) as house:
+        house.start_workers(1)
+        house.submit(2, count=20, seconds_each=0.1)
+        wait_for(lambda: len(house.running()) == 2)
+        house.wait_until_all_ended()
+        house.history().check()
+        assert len({job.owner for job in house.jobs()}) == 1
