@@ -90,11 +90,10 @@ def _attempt(jobdir: JobDir, kind: JobKind, stop: Stop) -> Outcome:
         if error.errno != errno.ENOSPC:
             log.exception("unexpected system error")
             return _failed(_internal())
-        message = "the disk of this worker is full. Free some space; the job goes on from its last checkpoint."
-        return _failed(JobFailed(message, code=Code.DISK_FULL))
+        return _failed(_disk_full())
     except Exception as error:
         log.exception("unexpected error")
-        return _failed(_out_of_memory() if _says_out_of_memory(error) else _internal())
+        return _failed(_recognised(error))
 
 
 def _run(jobdir: JobDir, kind: JobKind, stop: Stop) -> Outcome:
@@ -118,9 +117,19 @@ def _failed(error: AppError) -> Outcome:
     return Outcome(status="failed", error=error.to_json())
 
 
-def _says_out_of_memory(error: Exception) -> bool:
-    """torch.OutOfMemoryError on a device; on the host a RuntimeError of its allocator. Without importing torch."""
-    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+def _recognised(error: Exception) -> AppError:
+    """Torch and safetensors say some plain things in their own words. Without importing torch."""
+    said = str(error)
+    if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in said:
+        return _out_of_memory()
+    if "No space left on device" in said or "PytorchStreamWriter failed writing" in said:
+        return _disk_full()
+    return _internal()
+
+
+def _disk_full() -> JobFailed:
+    message = "the disk of this worker is full. Free some space; the job goes on from its last checkpoint."
+    return JobFailed(message, code=Code.DISK_FULL)
 
 
 def _out_of_memory() -> JobFailed:

@@ -6,71 +6,35 @@ was saved. Helpers sit below in the order they are called.
 
 import gc
 import hashlib
-import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
 
 import torch
-import transformers
 from peft import PeftModel
 
-from models.domain.adapter import AdapterBase, AdapterData, AdapterMachine, AdapterManifest
-from models.domain.base_model import BaseFacts, Shapes
 from models.domain.estimate import learning_rate, schedule_remarks
-from models.domain.ids import Sha256
 from models.domain.job import CancelWish, Phase
 from models.domain.progress import PhaseBegan, Remarked
-from models.domain.training import TrainingSpec
 from worker.data.render import Rendered
-from worker.device import (
-    DeviceFacts,
-    compute_dtype,
-    cpu_model,
-    device_facts,
-    dtype_name,
-    use_threads,
-    visible_name,
-)
-from worker.jobdir import JobDir, Order, Outcome, sha256_of
-from worker.loading import WEIGHTS, base_facts, load_base
+from worker.device import DeviceFacts, cpu_model, dtype_name
+from worker.jobdir import JobDir, Outcome
+from worker.loading import WEIGHTS, load_base
 from worker.stop import Stop
-from worker.train.adapter import (
-    adapted_names,
-    check_float32,
-    fresh_adapter,
-    method_options,
-    save_adapter,
-    save_manifest,
-)
-from worker.train.checkpoints import Story, check_same, library_versions, resumed, seal, stage
-from worker.train.inputs import Rows, TrainingFacts, read_inputs
-from worker.train.loss import TokenLoss, batch_of, evaluate
+from worker.train.adapter import check_float32, fresh_adapter, save_adapter, save_manifest
+from worker.train.checkpoints import Story, check_same, resumed, seal, stage
+from worker.train.inputs import Rows, read_inputs
+from worker.train.loss import MeanLoss, TokenLoss, batch_of, evaluate
 from worker.train.plan import MicroBatch, Plan, cut_rows, plan_batches
 from worker.train.proof import check_finite, prove
+from worker.train.results import figures, manifest_of
+from worker.train.setting import Setting, set_up
 from worker.train.trainer import PlannedSteps, PlannedTrainer, training_arguments
 from worker.train.watcher import Watcher
 
 TOKENS_PER_PASS = {"cpu": 4096, "cuda": 16384}
 ROWS_TO_PROVE = 16  # training rows that stand in where there are no validation rows
-
-log = logging.getLogger("tuneroom.train")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setting:
-    """Everything about the job that does not change while it runs."""
-
-    jobdir: JobDir
-    order: Order
-    spec: TrainingSpec
-    facts: TrainingFacts
-    base: Path
-    shapes: Shapes
-    base_facts: BaseFacts
-    device: DeviceFacts
-    dtype: torch.dtype
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +51,7 @@ class Fitted:
 
 def run(jobdir: JobDir, stop: Stop) -> Outcome:
     """in/ -> out/, in the job directory. Raises AppError kinds with stable codes; see each step."""
-    setting = _set_up(jobdir)
+    setting = set_up(jobdir)
     before = resumed(jobdir, setting.order.resume_from) if setting.order.resume_from else None
     _begin(jobdir, Phase.PLANNING)
     now = datetime.fromisoformat(before[1].rendered_at) if before else datetime.now(UTC)
@@ -113,26 +77,10 @@ def run(jobdir: JobDir, stop: Stop) -> Outcome:
         jobdir.say(
             Remarked(level="warn", text="a trial answer did not come to its end; train longer, or on more rows.")
         )
-    return Outcome(status="succeeded", result=_result(jobdir, fitted))
+    return Outcome(status="succeeded", result=figures(jobdir, fitted.step))
 
 
 # -- before the first step --------------------------------------------------------------------------------------
-
-
-def _set_up(jobdir: JobDir) -> Setting:
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    order = jobdir.order()
-    spec = TrainingSpec.model_validate(order.payload)
-    method_options(spec.method)
-    use_threads(order.threads)
-    device = device_facts(visible_name(order.device))
-    base = jobdir.inputs / "base"
-    return Setting(
-        jobdir=jobdir, order=order, spec=spec, facts=TrainingFacts.model_validate(order.facts), base=base,
-        shapes=Shapes.model_validate_json((base / "shapes.json").read_text()), base_facts=base_facts(base),
-        device=device, dtype=compute_dtype(order.compute_dtype, device),
-    )  # fmt: skip
 
 
 def _fit(setting: Setting, rows: Rows, now: datetime, before: tuple[Path, Story] | None, stop: Stop) -> Fitted:
@@ -227,7 +175,9 @@ def _story(setting: Setting, rows: Rows, plan: Plan, micro: MicroBatch, now: dat
     )
 
 
-def _evaluation(model: PeftModel, loss: TokenLoss, rows: tuple[Rendered, ...], micro: MicroBatch, device: DeviceFacts):  # noqa: ANN202
+def _evaluation(
+    model: PeftModel, loss: TokenLoss, rows: tuple[Rendered, ...], micro: MicroBatch, device: DeviceFacts
+) -> Callable[[], MeanLoss] | None:
     """Measures the validation rows; None where there are none."""
     if not rows:
         return None
@@ -261,7 +211,7 @@ def _save(
     _begin(jobdir, Phase.SAVING)
     save_adapter(model, jobdir.out, setting.facts.base_name)
     check_finite(jobdir.out / WEIGHTS)
-    save_manifest(jobdir.out, _manifest(setting, rows, story, model, step))
+    save_manifest(jobdir.out, manifest_of(setting, rows, story, model, step))
     final_loss = None
     if not was_stopped:
         measure = _evaluation(model, loss, tuple(_proving_rows(rows)), micro, setting.device)
@@ -273,61 +223,9 @@ def _proving_rows(rows: Rows) -> tuple[Rendered, ...]:
     return rows.validation or rows.training[:ROWS_TO_PROVE]
 
 
-def _manifest(setting: Setting, rows: Rows, story: Story, model: PeftModel, step: int) -> AdapterManifest:
-    assert story.first_loss is not None and story.last_loss is not None
-    spec = setting.spec
-    return AdapterManifest(
-        base=AdapterBase(
-            name=setting.facts.base_name,
-            tree_sha256=setting.facts.base_tree_sha256,
-            config_sha256=Sha256(sha256_of(setting.base / "config.json")),
-            tokenizer_sha256=Sha256(sha256_of(setting.base / "tokenizer.json")),
-            chat_template_sha256=cast(Sha256 | None, setting.base_facts.chat_template_sha256),
-        ),
-        quantisation=spec.quantisation,
-        compute_dtype=dtype_name(setting.dtype),
-        template_arguments=spec.data.template_arguments,
-        stop_token_ids=rows.stop_token_ids,
-        method=spec.method.name,
-        method_options=method_options(spec.method).model_dump(mode="json"),
-        target_modules=adapted_names(model),
-        weights_sha256=Sha256(sha256_of(setting.jobdir.out / WEIGHTS)),
-        seed=spec.schedule.seed,
-        data=AdapterData(
-            training_sha256=rows.training_sha256,
-            rows=len(rows.training),
-            steps=step,
-            trained_tokens=story.trained_tokens,
-            first_loss=story.first_loss,
-            last_loss=story.last_loss,
-            heldout_loss_before=story.losses[0][1] if story.losses else None,
-            heldout_loss_after=story.losses[-1][1] if len(story.losses) > 1 else None,
-        ),
-        machine=AdapterMachine(
-            device=setting.device.name,
-            cpu_model=story.cpu_model,
-            threads=setting.order.threads,
-            versions=library_versions(),
-        ),
-    )
-
-
 def _stopped(jobdir: JobDir, fitted: Fitted) -> Outcome:
-    result = _result(jobdir, fitted) if fitted.is_saved else {"steps": fitted.step}
+    result = figures(jobdir, fitted.step) if fitted.is_saved else {"steps": fitted.step}
     return Outcome(status="stopped", result={**result, "is_kept": fitted.is_saved})
-
-
-def _result(jobdir: JobDir, fitted: Fitted) -> dict[str, object]:
-    manifest = AdapterManifest.model_validate_json((jobdir.out / "manifest.json").read_text())
-    return {
-        "manifest": manifest.model_dump(mode="json"),
-        "loss_before": manifest.data.heldout_loss_before,
-        "loss_after": manifest.data.heldout_loss_after,
-        "first_loss": manifest.data.first_loss,
-        "last_loss": manifest.data.last_loss,
-        "trained_tokens": manifest.data.trained_tokens,
-        "steps": fitted.step,
-    }
 
 
 def _begin(jobdir: JobDir, phase: Phase) -> None:

@@ -1,0 +1,69 @@
+"""What a training says of itself when it ends: the adapter's manifest and the figures of the outcome."""
+
+from typing import cast
+
+from peft import PeftModel
+
+from models.domain.adapter import AdapterBase, AdapterData, AdapterMachine, AdapterManifest
+from models.domain.ids import Sha256
+from worker.device import dtype_name
+from worker.jobdir import JobDir, sha256_of
+from worker.loading import MANIFEST, WEIGHTS
+from worker.train.adapter import adapted_names, method_options
+from worker.train.checkpoints import Story, library_versions
+from worker.train.inputs import Rows
+from worker.train.setting import Setting
+
+
+def manifest_of(setting: Setting, rows: Rows, story: Story, model: PeftModel, step: int) -> AdapterManifest:
+    """For the weights already saved in out/. Holds no time of day: equal trainings leave equal bytes."""
+    assert story.first_loss is not None and story.last_loss is not None
+    spec = setting.spec
+    return AdapterManifest(
+        base=AdapterBase(
+            name=setting.facts.base_name,
+            tree_sha256=setting.facts.base_tree_sha256,
+            config_sha256=Sha256(sha256_of(setting.base / "config.json")),
+            tokenizer_sha256=Sha256(sha256_of(setting.base / "tokenizer.json")),
+            chat_template_sha256=cast(Sha256 | None, setting.base_facts.chat_template_sha256),
+        ),
+        quantisation=spec.quantisation,
+        compute_dtype=dtype_name(setting.dtype),
+        template_arguments=spec.data.template_arguments,
+        stop_token_ids=rows.stop_token_ids,
+        method=spec.method.name,
+        method_options=method_options(spec.method).model_dump(mode="json"),
+        target_modules=adapted_names(model),
+        weights_sha256=Sha256(sha256_of(setting.jobdir.out / WEIGHTS)),
+        seed=spec.schedule.seed,
+        data=AdapterData(
+            training_sha256=rows.training_sha256,
+            rows=len(rows.training),
+            steps=step,
+            trained_tokens=story.trained_tokens,
+            first_loss=story.first_loss,
+            last_loss=story.last_loss,
+            heldout_loss_before=story.losses[0][1] if story.losses else None,
+            heldout_loss_after=story.losses[-1][1] if len(story.losses) > 1 else None,
+        ),
+        machine=AdapterMachine(
+            device=setting.device.name,
+            cpu_model=story.cpu_model,
+            threads=setting.order.threads,
+            versions=library_versions(),
+        ),
+    )
+
+
+def figures(jobdir: JobDir, step: int) -> dict[str, object]:
+    """The outcome's result: the manifest, and its main figures by name."""
+    manifest = AdapterManifest.model_validate_json((jobdir.out / MANIFEST).read_text())
+    return {
+        "manifest": manifest.model_dump(mode="json"),
+        "loss_before": manifest.data.heldout_loss_before,
+        "loss_after": manifest.data.heldout_loss_after,
+        "first_loss": manifest.data.first_loss,
+        "last_loss": manifest.data.last_loss,
+        "trained_tokens": manifest.data.trained_tokens,
+        "steps": step,
+    }

@@ -1,0 +1,47 @@
+"""Everything about one training job that does not change while it runs, read from its directory once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import transformers
+
+from models.domain.base_model import BaseFacts, Shapes
+from models.domain.training import TrainingSpec
+from worker.device import DeviceFacts, compute_dtype, device_facts, use_threads, visible_name
+from worker.jobdir import JobDir, Order
+from worker.loading import base_facts
+from worker.train.adapter import method_options
+from worker.train.inputs import TrainingFacts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """`base` is the folder of the pinned base; `dtype` is what the frozen weights compute in."""
+
+    jobdir: JobDir
+    order: Order
+    spec: TrainingSpec
+    facts: TrainingFacts
+    base: Path
+    shapes: Shapes
+    base_facts: BaseFacts
+    device: DeviceFacts
+    dtype: torch.dtype
+
+
+def set_up(jobdir: JobDir) -> Setting:
+    """Read the order, fix the thread count and choose the dtype. Raises Invalid with code `invalid_setting`."""
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    order = jobdir.order()
+    spec = TrainingSpec.model_validate(order.payload)
+    method_options(spec.method)
+    use_threads(order.threads)
+    device = device_facts(visible_name(order.device))
+    base = jobdir.inputs / "base"
+    return Setting(
+        jobdir=jobdir, order=order, spec=spec, facts=TrainingFacts.model_validate(order.facts), base=base,
+        shapes=Shapes.model_validate_json((base / "shapes.json").read_text()), base_facts=base_facts(base),
+        device=device, dtype=compute_dtype(order.compute_dtype, device),
+    )  # fmt: skip
