@@ -6,6 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from openai import AuthenticationError, OpenAI
 
@@ -74,9 +75,9 @@ def test_a_killed_keeper_leaves_nothing_behind_and_its_running_job_goes_back(tmp
         answer_of(up)
         database = Database(f"sqlite:///{folder / 'tuneroom.db'}")
         job = make_job(database, count=1000, seconds_each=1.0)
-        tuneroom(folder, "worker", "health")
-        eventually(lambda: state_of(database, job.id) is JobState.RUNNING)
-        assert len(processes_of(tmp_path)) >= 7  # keeper, Valkey, web, three workers, the job's child
+        eventually(lambda: len(processes_of(folder / "jobs" / job.id)) == 1)  # its child runs
+        assert state_of(database, job.id) is JobState.RUNNING
+        assert len(processes_of(tmp_path)) == 7  # keeper, Valkey, web, three workers, the job's child
         up.kill()
         eventually(lambda: processes_of(tmp_path) == [], 30)
         assert state_of(database, job.id) is JobState.QUEUED
@@ -138,3 +139,14 @@ def test_health_and_doctor_speak_of_the_running_processes(data_dir):
     assert f"process {record_of(data_dir).pid}" in said
     assert "embedded Valkey answers" in said
     assert "4-bit" in said
+
+
+def test_a_worker_started_by_hand_joins_its_lane_with_the_options_it_was_given(data_dir):
+    command = tuneroom_command("worker", "jobs", "--memory-limit", "3GB", "--data-dir", str(data_dir))
+    worker = subprocess.Popen(command, env=bare_environment(), stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        eventually(lambda: "jobs: 2 live" in tuneroom(data_dir, "worker", "health", "--lane", "jobs").stdout)
+        assert psutil.Process(worker.pid).environ()["TUNEROOM_MEMORY_LIMIT_BYTES"] == "3000000000"
+    finally:
+        worker.terminate()
+        assert worker.wait(60) == 0
