@@ -22,7 +22,7 @@ from webapp.demo_report import Asked, Merged, Trained, print_report, say
 from webapp.progress_line import ProgressLine
 from webapp.running import Running, eventually, running
 
-# Measured: 34 steps, held-out loss 3.38 -> 0.10, 10 of 10 questions, in fp32 and in bf16, in half the time of two epochs.
+# Measured: 34 steps, held-out loss 3.38 -> 0.10, 10 of 10 questions in fp32 and bf16, half the time of two epochs.
 # The rate follows the base's width; one evaluation before and one after.
 RECIPE: dict[str, Any] = {"epochs": 1, "batch_rows": 4, "learning_rate_multiplier": 1.5, "evaluate_every": 1000}
 MERGE = {"mode": "as_tested", "storage": "fp32"}  # fp32 holds dequantised NF4 weights exactly, bf16 rounds them
