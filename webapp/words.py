@@ -43,9 +43,7 @@ def refused_field(problems: Sequence[Mapping[str, Any]], prefix: str = "") -> In
             message = str(first["msg"]).removeprefix("Value error, ").rstrip(".") + "."
         case _:
             problem = str(first["msg"])
-            message = (
-                f"{name} is {_shown(first.get('input'))}: {problem[:1].lower()}{problem[1:]}. Change it."
-            )
+            message = f"{name} is {_shown(first.get('input'))}: {problem[:1].lower()}{problem[1:]}. Change it."
     return Invalid(message, param=where or None)
 
 
