@@ -6,7 +6,7 @@ PYTHON ?= python3
 PIP_ARGS ?=
 ARGS ?=
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
 INSTALLED := .venv/.installed
 
 .PHONY: help install demo up test check fmt audit wheel
