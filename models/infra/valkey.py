@@ -17,7 +17,9 @@ from pathlib import Path
 
 import structlog
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, RedisError
+from redis.retry import Retry
 
 from models.domain.errors import Unavailable
 from models.infra.settings import Settings
@@ -103,7 +105,9 @@ def answers(socket: Path) -> bool:
     """Whether a server on this socket answers PING. One that still loads its file counts: it will."""
     if not socket.exists():
         return False
-    client = Redis(unix_socket_path=str(socket), socket_timeout=2, socket_connect_timeout=1)
+    # Not retried: a socket that a killed server left behind refuses, and redis-py would ask it again for seconds.
+    once = Retry(NoBackoff(), 0)
+    client = Redis(unix_socket_path=str(socket), socket_timeout=2, socket_connect_timeout=1, retry=once)
     try:
         return bool(client.ping())
     except BusyLoadingError:

@@ -3,6 +3,7 @@
 On SQLite and PostgreSQL, with lease, heartbeat and sweep a tenth of production's. Run here, on each database:
 R1 3 jobs, 3 kills of a worker that runs one (of 50 x 2), R2 2 kills (of 30), R3 4 kills (of 50), R19 2 rolling
 restarts with 2 running jobs (of 5). Restart times are printed (`pytest -s`), the promises are asserted.
+FAULT_SCALE=N multiplies R2.
 """
 
 import random
@@ -13,7 +14,7 @@ from itertools import pairwise
 import psutil
 
 from models.db.tables import Job
-from tests.harness import House, each_house, say_figures, wait_for
+from tests.harness import SCALE, House, each_house, say_figures, wait_for
 
 __all__ = ["each_house"]
 
@@ -58,18 +59,19 @@ def test_r1_kill_9_of_workers_in_mid_step_loses_no_job_and_at_most_a_save_interv
 def test_r2_kill_9_of_the_trainer_costs_an_attempt_and_not_the_worker(each_house):
     house, resumed = each_house, []
     [worker] = house.start_workers(1)
-    [job] = house.submit(count=12, seconds_each=0.1, checkpoint_every=SAVE_EVERY)
-    for attempt in (1, 2):
-        house.wait_for_step(job, 4 * attempt)
-        [child], killed = worker.children(), time.monotonic()
-        child.kill()
-        wait_for(lambda fence=attempt + 1: house.steps_of(job, fence))
-        resumed.append(round(time.monotonic() - killed, 2))
-    house.wait_until_all_ended()
+    for _ in range(SCALE):
+        [job] = house.submit(count=12, seconds_each=0.1, checkpoint_every=SAVE_EVERY)
+        for attempt in (1, 2):
+            house.wait_for_step(job, 4 * attempt)
+            [child], killed = worker.children(), time.monotonic()
+            child.kill()
+            wait_for(lambda job=job, fence=attempt + 1: house.steps_of(job, fence))
+            resumed.append(round(time.monotonic() - killed, 2))
+        house.wait_until_all_ended()
+        assert house.job(job).attempts == 2
+        assert max(lost_steps(house, job)) <= SAVE_EVERY
     house.history().check()
     say_figures("R2", {"resumed [s]": sorted(resumed)})
-    assert house.job(job).attempts == 2
-    assert max(lost_steps(house, job)) <= SAVE_EVERY
     assert worker.process.poll() is None
     assert max(resumed) <= RESUME_SECONDS
 
