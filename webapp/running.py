@@ -28,11 +28,12 @@ class Running:
     data_dir: Path
     url: str
     process: subprocess.Popen[bytes]
+    environment: dict[str, str]
 
     def tuneroom(self, *arguments: str) -> str:
         """Run a command beside the app and return its last line. Raises AppError with what it said on stderr."""
         done = subprocess.run(
-            tuneroom_command(*arguments, "--data-dir", str(self.data_dir)), env=bare_environment(),
+            tuneroom_command(*arguments, "--data-dir", str(self.data_dir)), env=self.environment,
             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode != 0:
@@ -53,14 +54,14 @@ def running(data_dir: Path, **settings: str) -> Iterator[Running]:
     """
     log = data_dir / "logs" / "up.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    env = bare_environment() | {KEPT: "1"} | {f"TUNEROOM_{name.upper()}": value for name, value in settings.items()}
+    env = bare_environment() | {f"TUNEROOM_{name.upper()}": value for name, value in settings.items()}
     with log.open("ab") as output:
         process = subprocess.Popen(
-            tuneroom_command("up", "--port", "0", "--no-open", "--data-dir", str(data_dir)), env=env,
+            tuneroom_command("up", "--port", "0", "--no-open", "--data-dir", str(data_dir)), env=env | {KEPT: "1"},
             stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     try:
-        yield Running(data_dir=data_dir, url=_url(data_dir, process), process=process)
+        yield Running(data_dir=data_dir, url=_url(data_dir, process), process=process, environment=env)
     finally:
         process.terminate()
         try:
