@@ -30,7 +30,7 @@ from webapp.ownership import ownership
 from webapp.processes import environment, web_command, worker_command
 
 WEB_GRACE_SECONDS = 10.0
-WORKER_SLACK_SECONDS = 5.0  # after a worker's own drain_seconds
+WORKER_SLACK_SECONDS = 12.0  # after drain_seconds a worker needs up to 10 s to settle, and ends itself
 VALKEY_GRACE_SECONDS = 10.0
 LISTEN_BACKLOG = 512
 

@@ -1,8 +1,10 @@
-"""R1 and P4 with a real training: its worker is killed -9, another one ends it, and the adapter has the same bytes.
+"""R1, R9, R10 and R21 with real trainings through the queue, on SQLite and PostgreSQL, in fp32 on one thread.
 
-On SQLite and PostgreSQL, one kill each, fp32, one thread; the toy-sized R1 has the larger counts.
+Run here on each database: one kill -9 of a worker in mid-run with equal bytes at the end (R1, R9), two of a trainer
+inside a save (R10), four files that cannot be learnt from (R21). The child's own tests have the larger counts.
 """
 
+import json
 from pathlib import Path
 
 from models import samples
@@ -10,6 +12,7 @@ from models.db.store.system import SystemStore
 from models.db.store.team import TeamStore
 from models.db.tables import BaseModel
 from models.domain.chat import TreeRef
+from models.domain.errors import Code
 from models.domain.job import JobKind, JobState, Lane
 from models.domain.training import DataSpec, ScheduleSpec, TrainingSpec
 from models.infra.storage import SHARED, Storage
@@ -35,19 +38,61 @@ def test_a_killed_training_ends_on_another_worker_as_if_nothing_had_happened(tmp
         assert min(house.steps_of(killed, 2)) > 1  # it went on, and did not begin again
 
 
-def stored_spec(house: House, tmp_path: Path) -> TrainingSpec:
-    """A tiny base and the sample rows, in storage and in the database."""
-    storage, principal = Storage(house.settings.storage), None
-    folder = tiny_base(tmp_path / "tiny")
-    tree, listing = storage.put_tree(SHARED, folder)
-    rows = storage.put_file(SHARED, samples.path("larkspur-facts"))
+def test_a_trainer_killed_inside_a_save_goes_on_by_itself(tmp_path, database_url):
+    with open_house(tmp_path / "house", database_url, compute_dtype="fp32", threads=1, max_attempts=9) as house:
+        job = submit(house, stored_spec(house, tmp_path))
+        worker = house.start_worker()
+        for fence in (1, 2):
+            staged = house.settings.jobs_dir / job / str(fence) / "checkpoints"
+            wait_for(lambda staged=staged: list(staged.glob(".tmp-*/*")), 90, every=0.0005)
+            [trainer] = worker.children()
+            trainer.kill()
+        house.wait_until_all_ended()
+        house.history().check()
+        assert house.job(job).attempts == 2
+        last = house.job(job).fence
+        assert house.steps_of(job, last)[-1] == house.job(job).total
+
+
+def test_rows_that_cannot_be_learnt_from_fail_with_a_sentence_and_leave_no_adapter(tmp_path, database_url):
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    files = {
+        "empty": b"",
+        "one row": rows_of([turns]),
+        "all masked": rows_of([[turns[0], {**turns[1], "weight": 0}]] * 12),
+        "not rows": b"\x00\xff" * 40,
+    }
+    with open_house(tmp_path / "house", database_url, compute_dtype="fp32", threads=1) as house:
+        jobs = {name: submit(house, stored_spec(house, tmp_path, content)) for name, content in files.items()}
+        house.start_worker()
+        house.wait_until_all_ended()
+        house.history().check(expected=JobState.FAILED)
+        codes = {name: house.job(job).error["code"] for name, job in jobs.items()}
+        assert codes.pop("all masked") == Code.MASK
+        assert set(codes.values()) == {Code.INVALID_TRAINING_FILE}
+        with house.database.read() as session:
+            assert [SystemStore(session).adapter_of_job(job) for job in jobs.values()] == [None] * 4
+
+
+def rows_of(conversations: list[list[dict]]) -> bytes:
+    return b"".join(json.dumps({"messages": turns}).encode() + b"\n" for turns in conversations)
+
+
+def stored_spec(house: House, tmp_path: Path, content: bytes | None = None) -> TrainingSpec:
+    """A tiny base and these rows (or the sample's), in storage and in the database."""
+    storage = Storage(house.settings.storage)
+    folder = tmp_path / "tiny"
+    tree, listing = storage.put_tree(SHARED, folder if folder.exists() else tiny_base(folder))
+    if content is None:
+        content = samples.path("larkspur-facts").read_bytes()
+    rows = storage.put_bytes(SHARED, content)
     with house.database.write() as session:
         principal = SystemStore(session).principal()
         base = BaseModel(
             id="base-tiny", name="tiny", source="local", reference="tiny", scope=SHARED, tree_sha256=tree.sha256,
             size=listing.total_bytes, facts={}, shapes={},
         )  # fmt: skip
-        session.add(base)
+        session.merge(base)
         file = TeamStore(session, principal).add_file(
             filename="rows.jsonl", purpose="fine-tune", scope=SHARED, sha256=rows.sha256, size=rows.size
         )
