@@ -28,7 +28,7 @@ up: $(INSTALLED)
 	$(BIN)/tuneroom up $(ARGS)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup $(ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
