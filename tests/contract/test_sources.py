@@ -19,19 +19,19 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("source", SOURCES.values(), ids=str)
+@pytest.mark.parametrize("source", SOURCES.values(), ids=lambda source: source.name)
 def test_a_reference_survives_the_round_trip(source):
     parsed = source.parse(source.example)
     assert source.parse(source.write(parsed)) == parsed
 
 
-@pytest.mark.parametrize("source", SOURCES.values(), ids=str)
+@pytest.mark.parametrize("source", SOURCES.values(), ids=lambda source: source.name)
 def test_no_other_source_claims_the_example(source):
     assert [other.name for other in SOURCES.values() if other.sniff(source.example)] == [source.name]
     assert detect(source.example) is source
 
 
-@pytest.mark.parametrize("source", SOURCES.values(), ids=str)
+@pytest.mark.parametrize("source", SOURCES.values(), ids=lambda source: source.name)
 @pytest.mark.parametrize("reference", HOSTILE)
 def test_hostile_references_are_refused_with_a_sentence(source, reference):
     with pytest.raises(Invalid, match="needed:") as refusal:
