@@ -1,7 +1,7 @@
 """Turns a job directory into an adapter. Knows nothing of Redis, SQL or users.
 
 The story: read and render rows, load the base, put an adapter on it, plan every batch, fit, save, and prove what
-was saved. Helpers sit below in the order they are called.
+was saved. Its steps stand below in the order they are called.
 """
 
 import gc
