@@ -5,6 +5,7 @@ so that nobody learns what others have. Knows no database; rows about blobs are 
 """
 
 import hashlib
+import io
 import os
 import shutil
 import uuid
@@ -114,8 +115,6 @@ class Storage:
                 self._fs.rm(staged)
 
     def put_bytes(self, scope: str, data: bytes) -> BlobRef:
-        import io
-
         return self.put_stream(scope, io.BytesIO(data))
 
     def put_tree(self, scope: str, directory: Path) -> tuple[TreeRef, Listing]:
