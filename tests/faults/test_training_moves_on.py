@@ -7,6 +7,8 @@ inside a save (R10), four files that cannot be learnt from (R21). The child's ow
 import json
 from pathlib import Path
 
+from sqlalchemy.orm import Session
+
 from models import samples
 from models.db.store.system import SystemStore
 from models.db.store.team import TeamStore
@@ -72,7 +74,11 @@ def test_rows_that_cannot_be_learnt_from_fail_with_a_sentence_and_leave_no_adapt
         assert "Row 1" in errors["all masked"]["message"] and "weight 1" in errors["all masked"]["message"]
         assert "1 usable row" in errors["one row"]["message"]
         with house.database.read() as session:
-            assert [SystemStore(session).adapter_of_job(job) for job in jobs.values()] == [None] * 4
+            assert [team_store(session).adapter_of_job(job) for job in jobs.values()] == [None] * 4
+
+
+def team_store(session: Session) -> TeamStore:
+    return TeamStore(session, SystemStore(session).principal())
 
 
 def rows_of(conversations: list[list[dict]]) -> bytes:
@@ -104,7 +110,7 @@ def stored_spec(house: House, tmp_path: Path, content: bytes | None = None) -> T
 
 def submit(house: House, spec: TrainingSpec) -> str:
     with house.database.write() as session:
-        store = TeamStore(session, SystemStore(session).principal())
+        store = team_store(session)
         job = store.submit(JobKind.TRAIN, spec.model_dump(mode="json"))
     house.accepted.append(job.id)
     house.broker.ring(Lane.JOBS)
@@ -119,7 +125,7 @@ def checkpoints(house: House, job: str) -> list[int]:
 def weights(house: House, job: str) -> str:
     """The hash of the adapter's weight file."""
     with house.database.read() as session:
-        adapter = SystemStore(session).adapter_of_job(job)
+        adapter = team_store(session).adapter_of_job(job)
         assert adapter is not None
     listing = Storage(house.settings.storage).listing(TreeRef(scope=adapter.scope, sha256=adapter.tree_sha256))
     return next(file.sha256 for file in listing.files if file.path == "adapter_model.safetensors")
@@ -127,6 +133,6 @@ def weights(house: House, job: str) -> str:
 
 def losses(house: House, job: str) -> list[tuple[int, float]]:
     with house.database.read() as session:
-        store = TeamStore(session, SystemStore(session).principal())
+        store = team_store(session)
         points = [*store.metrics(job, "train_loss"), *store.metrics(job, "eval_loss")]
     return [(point.step, point.value) for point in points]

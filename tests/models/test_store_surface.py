@@ -21,7 +21,7 @@ SYSTEM = {
     "team_named", "user_by_email", "add_user", "add_key", "memberships", "principal_of_key", "key_was_used",
     "save_secret", "sealed_secret",
     # staging and start-up
-    "principal", "job", "base", "adapter", "file", "adapter_of_job", "merge_of_job", "checkpoints",
+    "principal", "job", "base", "adapter", "file", "checkpoints",
     "has_base_or_import", "has_sample",
 }  # fmt: skip
 UNSCOPED = {"require", "page", "within", "me", "bases", "base"}  # bases are for all; the others read no team's row

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from models.db.store.people import PeopleStore
 from models.db.store.queue import QueueStore
-from models.db.tables import Adapter, BaseModel, Checkpoint, Dataset, DatasetVersion, Job, Merge
+from models.db.tables import Adapter, BaseModel, Checkpoint, Dataset, DatasetVersion, Job
 from models.domain.access import System
 from models.domain.errors import NotFound
 from models.domain.ids import TeamId
@@ -36,12 +36,6 @@ class SystemStore(QueueStore, PeopleStore):
 
     def file(self, file_id: str) -> DatasetVersion:
         return _found(self.session.get(DatasetVersion, file_id), "file", file_id)
-
-    def adapter_of_job(self, job_id: str) -> Adapter | None:
-        return self.session.scalar(select(Adapter).where(Adapter.job_id == job_id))
-
-    def merge_of_job(self, job_id: str) -> Merge | None:
-        return self.session.scalar(select(Merge).where(Merge.job_id == job_id))
 
     def checkpoints(self, job_id: str) -> list[Checkpoint]:
         """Newest first; those of the job it resumes, if it has none of its own."""
