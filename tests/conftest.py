@@ -8,7 +8,7 @@ from tests.databases import database, database_url, postgres_url
 
 __all__ = ["database", "database_url", "postgres_url"]
 
-ROOMS_WITH_PROCESSES = {"contract", "faults", "journeys", "worker"}
+ROOMS_WITH_PROCESSES = {"contract", "faults", "gpu", "journeys", "worker"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,3 +20,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         room = Path(item.path).relative_to(Path(__file__).parent).parts[0]
         if room in ROOMS_WITH_PROCESSES:
             item.add_marker(pytest.mark.xdist_group("processes"))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """The marker `gpu` skips with a reason; torch is loaded for such tests alone."""
+    if item.get_closest_marker("gpu") is None:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip(f"needs a CUDA device; torch {torch.__version__} sees none on this machine")

@@ -43,6 +43,8 @@ def training_job(
     fence: int = 1,
     resume_from: str | None = None,
     compute_dtype: str = "fp32",
+    device: str = "cpu",
+    device_memory_bytes: int | None = None,
     **schedule: Any,
 ) -> JobDir:
     """A job directory as the supervisor lays it out: rank 4 LoRA, one thread, fp32 unless asked otherwise."""
@@ -64,6 +66,8 @@ def training_job(
             resume_from=resume_from,
             threads=1,
             compute_dtype=compute_dtype,
+            device=device,
+            device_memory_bytes=device_memory_bytes,
         )
     )
     if base is None:

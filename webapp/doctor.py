@@ -11,6 +11,7 @@ import psutil
 
 from models.db.engine import Database
 from models.db.migrations import head, revision_of
+from models.domain.device_memory import needed_bytes
 from models.domain.errors import Unavailable
 from models.infra import valkey
 from models.infra.broker import Broker
@@ -49,11 +50,12 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """Every part, also after one failed."""
+    tests = [_self_test(settings, device) for device in dict.fromkeys((settings.device, settings.chat_device))]
     return [
         *_database(settings),
         _broker(settings),
-        *_device(settings),
-        _overlap(settings),
+        *(finding for test in tests for finding in test.findings),
+        *device_memory(settings, {test.device: test.total_bytes for test in tests}),
         _bundled_base(),
         _disk(settings),
         _memory(),
@@ -99,16 +101,17 @@ def _broker(settings: Settings) -> Finding:
     return _note("broker", f"embedded {binary.name}, not running", "`tuneroom up` starts it")
 
 
-def _device(settings: Settings) -> list[Finding]:
+@dataclass(frozen=True, kw_only=True)
+class _Tested:
+    """One device; `total_bytes` is None where it did not answer."""
+
+    device: str
+    findings: list[Finding]
+    total_bytes: int | None = None
+
+
+def _self_test(settings: Settings, device: str) -> _Tested:
     """Device and 4-bit, asked of a process that may load torch; jobs and chat may have different devices."""
-    return [
-        finding
-        for device in dict.fromkeys((settings.device, settings.chat_device))
-        for finding in _self_test(settings, device)
-    ]
-
-
-def _self_test(settings: Settings, device: str) -> list[Finding]:
     remedy = "install the worker extra: pip install 'tuneroom[worker]'; for a GPU, a torch with CUDA"
     try:
         done = subprocess.run(
@@ -116,35 +119,66 @@ def _self_test(settings: Settings, device: str) -> list[Finding]:
             timeout=SELFTEST_SECONDS, stdin=subprocess.DEVNULL, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return [_problem("device", f"{device} did not answer within {SELFTEST_SECONDS} s", "free the device")]
+        silent = _problem("device", f"{device} did not answer within {SELFTEST_SECONDS} s", "free the device")
+        return _Tested(device=device, findings=[silent])
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        return [_problem("device", f"the self-test of {device} ended with code {done.returncode}: {last}", remedy)]
+        broken = _problem("device", f"the self-test of {device} ended with code {done.returncode}: {last}", remedy)
+        return _Tested(device=device, findings=[broken])
     facts = json.loads(done.stdout.splitlines()[-1])
     if "missing" in facts:
-        return [_problem("device", facts["missing"], remedy)]
+        return _Tested(device=device, findings=[_problem("device", facts["missing"], remedy)])
     found = f"{device}, computes in {facts['dtype']}, {_gb(facts['free_bytes'])} of {_gb(facts['total_bytes'])} free"
     nf4 = _ok("4-bit", f"bitsandbytes quantises, multiplies and differentiates on {device}")
     if facts["nf4"] is not None:
         nf4 = _problem("4-bit", facts["nf4"], "reinstall bitsandbytes, or train with quantisation none")
-    return [_ok("device", found), nf4]
+    return _Tested(device=device, findings=[_ok("device", found), nf4], total_bytes=facts["total_bytes"])
 
 
-def _overlap(settings: Settings) -> Finding:
-    """Jobs and chat on one device must each have a cap, or one takes the memory the other counts on."""
-    if settings.device != settings.chat_device:
-        return _ok("sharing", f"jobs on {settings.device}, chat on {settings.chat_device}")
-    jobs, chat = settings.memory_limit_bytes, settings.chat_memory_bytes
-    if settings.device == "cpu":
+@dataclass(frozen=True, kw_only=True)
+class _Claim:
+    """One process that may use a device: `setting` says where its cap comes from."""
+
+    who: str
+    setting: str
+    cap_bytes: int | None
+
+
+def device_memory(settings: Settings, total_bytes: dict[str, int | None]) -> list[Finding]:
+    """Processes on one GPU must each have a cap, or one takes the memory the other counts on.
+
+    `total_bytes` by device; None where the device did not answer.
+    """
+    if settings.device == settings.chat_device == "cpu":
+        jobs, chat = settings.memory_limit_bytes, settings.chat_memory_bytes
         cap = "80 % of the memory" if jobs is None else _gb(jobs)  # what a supervisor enforces by itself
-        return _ok("sharing", f"both on cpu: a job may take {cap}, resident chat models {_gb(chat)}")
-    if jobs is None:
-        return _problem(
-            "sharing",
-            f"jobs and chat both use {settings.device} and jobs have no cap",
-            "set TUNEROOM_MEMORY_LIMIT_BYTES, or give chat another device with TUNEROOM_CHAT_DEVICE",
-        )
-    return _ok("sharing", f"both on {settings.device}: jobs {_gb(jobs)}, chat {_gb(chat)}")
+        return [_ok("sharing", f"both on cpu: a job may take {cap}, resident chat models {_gb(chat)}")]
+    job = _Claim(who="jobs", setting="TUNEROOM_DEVICE_MEMORY_BYTES", cap_bytes=settings.device_memory_bytes)
+    chat = _Claim(who="chat", setting="TUNEROOM_CHAT_DEVICE_MEMORY_BYTES", cap_bytes=settings.chat_device_memory_bytes)
+    claims = [(settings.device, job)] * settings.slots + [(settings.chat_device, chat)]
+    return [
+        _sharing(device, [claim for at, claim in claims if at == device], total)
+        for device, total in total_bytes.items()
+    ]
+
+
+def _sharing(device: str, claims: list[_Claim], total_bytes: int | None) -> Finding:
+    who = " and ".join(dict.fromkeys(claim.who for claim in claims))
+    caps = [claim.cap_bytes for claim in claims if claim.cap_bytes is not None]
+    if device == "cpu" or (len(claims) == 1 and not caps):
+        return _ok("sharing", f"{device} is for {who} alone")
+    elsewhere = "choose another device with TUNEROOM_DEVICE or TUNEROOM_CHAT_DEVICE"
+    uncapped = list(dict.fromkeys(claim.setting for claim in claims if claim.cap_bytes is None))
+    if uncapped:
+        found = f"{len(claims)} processes ({who}) may use {device} at once, not each with a cap"
+        return _problem("sharing", found, f"set {' and '.join(uncapped)}, or {elsewhere}")
+    found = f"{who} on {device}: caps {' + '.join(map(_gb, caps))}, with CUDA's own part {_gb(needed_bytes(caps))}"
+    if total_bytes is None:
+        return _note("sharing", f"{found}; what it has is not known", f"make {device} answer")
+    if needed_bytes(caps) > total_bytes:
+        lower = " or ".join(dict.fromkeys(claim.setting for claim in claims))
+        return _problem("sharing", f"{found}, more than its {_gb(total_bytes)}", f"lower {lower}, or {elsewhere}")
+    return _ok("sharing", f"{found} of {_gb(total_bytes)}")
 
 
 def _bundled_base() -> Finding:

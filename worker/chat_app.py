@@ -25,6 +25,7 @@ from models.infra.settings import Settings
 from models.infra.storage import Storage
 from models.infra.streams import Streams
 from worker.cache import Cache
+from worker.device_cap import cap_device_memory
 from worker.jobs_app import wait_until_migrated
 from worker.logs import log_plainly
 from worker.presence import Presence
@@ -63,8 +64,10 @@ def build(settings: Settings) -> tuple[Celery, Callable[[], None]]:
 
     streams = Streams(settings.redis_py_url)
     cache = Cache(settings, Storage(settings.storage))
+    if (done := cap_device_memory(settings.chat_device, settings.chat_device_memory_bytes)) is not None:
+        log.info("device memory", cap=done)
     engine = Engine(
-        device=settings.chat_device, memory_bytes=settings.chat_memory_bytes,
+        device=settings.chat_device, memory_bytes=resident_bytes(settings),
         threads=_threads(settings), fetch=cache.using_tree,
     )  # fmt: skip
     app = make_celery(settings)
@@ -137,6 +140,14 @@ def _internal() -> AppError:
         "administrator if it happens twice.",
         code=Code.INTERNAL,
     )
+
+
+def resident_bytes(settings: Settings) -> int:
+    """What models may keep: no more than the device's cap, so that an old one leaves before a new one fails."""
+    cap_bytes = settings.chat_device_memory_bytes
+    if settings.chat_device == "cpu" or cap_bytes is None:
+        return settings.chat_memory_bytes
+    return min(settings.chat_memory_bytes, cap_bytes)
 
 
 def _threads(settings: Settings) -> int:

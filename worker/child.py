@@ -21,7 +21,8 @@ from typing import assert_never
 
 from models.domain.errors import AppError, Code, JobFailed
 from models.domain.job import JobKind
-from worker.jobdir import JobDir, Outcome
+from worker.device_cap import cap_device_memory
+from worker.jobdir import JobDir, Order, Outcome
 from worker.stop import Stop
 
 EXIT_ORPHANED = 70
@@ -43,7 +44,7 @@ def main(arguments: list[str]) -> None:
     if not options.alone:
         threading.Thread(target=_live_by_stdin, args=(order.silence_seconds,), daemon=True).start()
     _set_environment(order.threads, order.device)
-    jobdir.finish(_attempt(jobdir, order.kind, stop))
+    jobdir.finish(_attempt(jobdir, order, stop))
     logging.shutdown()
     sys.stdout.flush()
     # Past this line there is nothing to lose, and GPU teardown has been seen to hang (unsloth#7938).
@@ -57,9 +58,20 @@ def _set_environment(threads: int, device: str) -> None:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
     # One device only: a Trainer that sees two would split each batch over both.
-    os.environ["CUDA_VISIBLE_DEVICES"] = "" if device == "cpu" else device.removeprefix("cuda:")
+    os.environ["CUDA_VISIBLE_DEVICES"] = visible_device(device, os.environ.get("CUDA_VISIBLE_DEVICES"))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def visible_device(device: str, inherited: str | None) -> str:
+    """CUDA_VISIBLE_DEVICES for one device: `cuda:1` is the second of those that the worker itself was given."""
+    if device == "cpu":
+        return ""
+    number = int(device.removeprefix("cuda:"))
+    if inherited is None:
+        return str(number)
+    given = [name.strip() for name in inherited.split(",")]
+    return given[number] if number < len(given) else ""
 
 
 def _live_by_stdin(silence_seconds: float) -> None:
@@ -77,15 +89,19 @@ def _live_by_stdin(silence_seconds: float) -> None:
         last_heard = time.monotonic()
 
 
-def _attempt(jobdir: JobDir, kind: JobKind, stop: Stop) -> Outcome:
+def _attempt(jobdir: JobDir, order: Order, stop: Stop) -> Outcome:
     """Run the job; every way to fail becomes an outcome. The one door of this process."""
     try:
-        return _run(jobdir, kind, stop)
+        # Before anything is allocated. cuda:0 is the one device that this process sees.
+        done = cap_device_memory("cpu" if order.device == "cpu" else "cuda:0", order.device_memory_bytes)
+        if done is not None:
+            log.info("%s", done)
+        return _run(jobdir, order.kind, stop)
     except AppError as error:
         log.info("job failed: %s", error.message)
         return _failed(error)
     except MemoryError:
-        return _failed(_out_of_memory())
+        return _failed(_out_of_memory(order))
     except OSError as error:
         if error.errno != errno.ENOSPC:
             log.exception("unexpected system error")
@@ -93,7 +109,7 @@ def _attempt(jobdir: JobDir, kind: JobKind, stop: Stop) -> Outcome:
         return _failed(_disk_full())
     except Exception as error:
         log.exception("unexpected error")
-        return _failed(_recognised(error))
+        return _failed(recognised(error, order))
 
 
 def _run(jobdir: JobDir, kind: JobKind, stop: Stop) -> Outcome:
@@ -117,11 +133,14 @@ def _failed(error: AppError) -> Outcome:
     return Outcome(status="failed", error=error.to_json())
 
 
-def _recognised(error: Exception) -> AppError:
+def recognised(error: Exception, order: Order) -> AppError:
     """Torch and safetensors say some plain things in their own words. Without importing torch."""
     said = str(error)
-    if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in said:
-        return _out_of_memory()
+    # The last words mean a device too full even for CUDA's own part, which torch does not count.
+    if type(error).__name__ == "OutOfMemoryError" or any(
+        words in said for words in ("can't allocate memory", "CUDA error: out of memory")
+    ):
+        return _out_of_memory(order)
     if "No space left on device" in said or "PytorchStreamWriter failed writing" in said:
         return _disk_full()
     return _internal()
@@ -132,11 +151,18 @@ def _disk_full() -> JobFailed:
     return JobFailed(message, code=Code.DISK_FULL)
 
 
-def _out_of_memory() -> JobFailed:
+def _out_of_memory(order: Order) -> JobFailed:
+    """With the cap, where there is one: then it is the likelier reason, and it can be raised."""
+    advice = "Use fewer rows per forward pass, a shorter max_length, a smaller base or NF4"
+    cap_bytes = None if order.device == "cpu" else order.device_memory_bytes
+    if cap_bytes is None:
+        needed = f"the job needed more memory than this device has left. {advice}, then start it again."
+        return JobFailed(needed, code=Code.OUT_OF_MEMORY)
     return JobFailed(
-        "the job needed more memory than this device has left. Use fewer rows per forward pass, a shorter "
-        "max_length, a smaller base or NF4, then start it again.",
+        f"the job needed more than the {cap_bytes / 10**9:.1f} GB of {order.device} that this worker allows a job, or "
+        f"than {order.device} had left. {advice}, or ask an administrator to raise TUNEROOM_DEVICE_MEMORY_BYTES.",
         code=Code.OUT_OF_MEMORY,
+        allowed_bytes=cap_bytes,
     )
 
 

@@ -40,6 +40,7 @@ class Order(Spec):
     device: str = "cpu"
     compute_dtype: Literal["auto", "fp32", "bf16"] = "auto"
     memory_limit_bytes: int | None = None
+    device_memory_bytes: int | None = None
     silence_seconds: float = 25.0
 
 

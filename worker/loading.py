@@ -33,6 +33,7 @@ def load_base(base_dir: Path, quantisation: Quantisation, facts: DeviceFacts, dt
     The input and output embeddings and the norms are never quantised.
     """
     options: dict[str, Any] = {}
+    refusals = _refused_allocations(facts)
     if quantisation is Quantisation.NF4:
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,
@@ -50,12 +51,22 @@ def load_base(base_dir: Path, quantisation: Quantisation, facts: DeviceFacts, dt
             "the base model cannot be loaded: its config or weights do not fit together. Import the base again.",
             code=Code.INVALID_BASE,
         ) from error
+    except RuntimeError as error:
+        # transformers 5 logs what fails while it quantises and says only that something did: no OutOfMemoryError.
+        if _refused_allocations(facts) > refusals:
+            raise torch.OutOfMemoryError(f"the base does not fit on {facts.name}") from error
+        raise
     for module in model.modules():
         if isinstance(module, Linear4bit):
             # On CPUs with avx512_bf16 the first eval pass would repack the weight for a bf16 kernel, round its
             # scales to bf16 for good, and serve other numbers than were trained (bitsandbytes 0.50).
             module.support_avx512bf16_for_cpu = False
     return model.eval().requires_grad_(False)
+
+
+def _refused_allocations(facts: DeviceFacts) -> int:
+    """How often the device had no room for this process, or the process's cap had none."""
+    return 0 if facts.name == "cpu" else torch.cuda.memory_stats(facts.name).get("num_ooms", 0)
 
 
 def load_dequantised(base_dir: Path, facts: DeviceFacts, dtype: torch.dtype) -> PreTrainedModel:

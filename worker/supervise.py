@@ -139,6 +139,7 @@ class _Attempt:
             resume_from=found[0] if found else None, threads=threads, device=desk.device,
             compute_dtype=settings.compute_dtype, silence_seconds=settings.child_silence_seconds,
             memory_limit_bytes=settings.memory_limit_bytes or memory_limit_bytes(),
+            device_memory_bytes=settings.device_memory_bytes,
         )  # fmt: skip
         self._jobdir.lay_out(order)
         self._watch_staging()

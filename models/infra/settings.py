@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from models.domain.device_memory import LEAST_CAP_BYTES
 from models.domain.errors import Code, Invalid
 
 MAX_SOCKET_PATH_BYTES = 100  # sun_path holds 108; kombu and we append nothing, but leave room
@@ -54,9 +55,15 @@ class Settings(BaseSettings):
     memory_limit_bytes: int | None = Field(
         default=None, ge=1, description="Host memory of one child; None: 80 % of the host"
     )
+    device_memory_bytes: int | None = Field(
+        default=None, ge=LEAST_CAP_BYTES, description="Memory of a CUDA device for one child; None: no cap"
+    )
     chat_device: str = Field(default="cpu", pattern=r"^(cpu|cuda:\d+)$")
     chat_memory_bytes: int = Field(
         default=4 * 10**9, ge=10**8, description="Resident models of the chat worker, at most"
+    )
+    chat_device_memory_bytes: int | None = Field(
+        default=None, ge=LEAST_CAP_BYTES, description="Memory of a CUDA device for the chat worker; None: no cap"
     )
     chat_concurrency: int = Field(default=16, ge=1, le=256, description="Live requests of one chat worker")
     answer_seconds: float = Field(default=300, gt=0, description="An answer nobody could start by then is dropped")

@@ -142,11 +142,14 @@ def test_health_and_doctor_speak_of_the_running_processes(data_dir):
 
 
 def test_a_worker_started_by_hand_joins_its_lane_with_the_options_it_was_given(data_dir):
-    command = tuneroom_command("worker", "jobs", "--memory-limit", "3GB", "--data-dir", str(data_dir))
+    limits = ("--memory-limit", "3GB", "--device-memory-limit", "2GB")
+    command = tuneroom_command("worker", "jobs", *limits, "--data-dir", str(data_dir))
     worker = subprocess.Popen(command, env=bare_environment(), stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         eventually(lambda: "jobs: 2 live" in tuneroom(data_dir, "worker", "health", "--lane", "jobs").stdout)
-        assert psutil.Process(worker.pid).environ()["TUNEROOM_MEMORY_LIMIT_BYTES"] == "3000000000"
+        given = psutil.Process(worker.pid).environ()
+        assert given["TUNEROOM_MEMORY_LIMIT_BYTES"] == "3000000000"
+        assert given["TUNEROOM_DEVICE_MEMORY_BYTES"] == "2000000000"
     finally:
         worker.terminate()
         assert worker.wait(60) == 0

@@ -99,7 +99,9 @@ def test_another_process_builds_equal_settings_from_the_environment(tmp_path, mo
     assert Settings() == settings
 
 
-@pytest.mark.parametrize("wrong", [{"lease_seconds": 0}, {"port": 70_000}, {"device": "gpu"}, {"slots": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"lease_seconds": 0}, {"port": 70_000}, {"device": "gpu"}, {"slots": 0}, {"device_memory_bytes": 10}]
+)
 def test_a_setting_out_of_range_is_refused(wrong):
     with pytest.raises(ValidationError):
         Settings(**wrong)

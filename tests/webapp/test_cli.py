@@ -134,3 +134,13 @@ def test_a_network_file_system_is_recognised_by_its_innermost_mount():
 @pytest.mark.parametrize(("text", "count"), [("6000000000", 6 * 10**9), ("6GB", 6 * 10**9), ("1.5 GiB", 3 * 2**29)])
 def test_memory_limits_are_read_with_their_units(text, count):
     assert byte_count(text) == count
+
+
+@pytest.mark.parametrize(
+    ("lane", "setting"), [("jobs", "TUNEROOM_DEVICE_MEMORY_BYTES"), ("chat", "TUNEROOM_CHAT_DEVICE_MEMORY_BYTES")]
+)
+def test_a_device_cap_too_small_to_compute_in_is_refused_by_its_setting(lane, setting, tmp_path):
+    given = ["worker", lane, "--device-memory-limit", "1KB", "--data-dir", str(tmp_path)]
+    refused = CliRunner().invoke(app, given).exception
+    assert isinstance(refused, Invalid)
+    assert f"{setting} is 1000" in refused.message

@@ -25,6 +25,7 @@ from models.infra.storage import SHARED, Storage
 from models.infra.streams import Streams
 from tests.adapters import random_adapter
 from tests.tiny import tiny_base
+from worker.chat_app import resident_bytes
 
 ROOT = str(Path(__file__).parents[2])
 
@@ -33,7 +34,7 @@ class House:
     """A broker, a storage with a base and an adapter, and one chat worker."""
 
     def __init__(self, root: Path) -> None:
-        self.settings = Settings(data_dir=root, chat_memory_bytes=10**9, threads=1)
+        self.settings = Settings(data_dir=root, chat_memory_bytes=10**9, chat_device_memory_bytes=2 * 10**9, threads=1)
         self.valkey = valkey.start(self.settings)
         self.broker, self.streams = Broker(self.settings), Streams(self.settings.redis_py_url)
         self.database = Database(self.settings.database)
@@ -81,6 +82,14 @@ class House:
         self.valkey.stop()
 
 
+@pytest.mark.parametrize(
+    ("device", "cap", "kept"),
+    [("cuda:0", 3 * 10**9, 3), ("cuda:0", 9 * 10**9, 4), ("cuda:0", None, 4), ("cpu", 10**9, 4)],
+)
+def test_resident_models_stay_below_the_cap_of_the_gpu(device, cap, kept):
+    assert resident_bytes(Settings(chat_device=device, chat_device_memory_bytes=cap)) == kept * 10**9
+
+
 @pytest.fixture(scope="module")
 def house():
     with TemporaryDirectory(prefix="tr-") as folder:  # short: a socket's path has a limit
@@ -95,6 +104,11 @@ def test_an_answer_comes_through_broker_storage_and_stream(house):
         assert isinstance(events[-1], Done), events
     assert words(plain) != words(adapted)
     assert words(house.hear(house.request())) == words(plain)
+
+
+def test_a_cap_on_device_memory_is_said_to_have_no_effect_on_a_cpu(house):
+    house.hear(house.request())
+    assert "cap on device memory has no effect on cpu" in (house.settings.data_dir / "chat.log").read_text()
 
 
 def test_the_worker_is_seen_in_the_database_and_leaves_it_when_its_keeper_ends(house):

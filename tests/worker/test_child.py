@@ -11,6 +11,7 @@ import pytest
 
 from models.domain.errors import Code
 from models.domain.job import CancelWish, JobKind
+from worker.child import recognised, visible_device
 from worker.jobdir import JobDir, Order, newest_valid_checkpoint
 
 
@@ -118,3 +119,31 @@ def test_an_unexpected_failure_keeps_its_traceback_in_the_log(tmp_path):
     assert error["code"] == Code.INTERNAL
     assert "Traceback" in jobdir.log.read_text()
     assert "Traceback" not in error["message"] and str(tmp_path) not in error["message"]
+
+
+def test_memory_refused_on_the_device_becomes_a_code_with_advice_and_the_cap_if_there_is_one():
+    from torch import OutOfMemoryError
+
+    refused = OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+    free, capped = (
+        Order(job="ftjob-1", fence=1, kind=JobKind.TOY, payload={}, device="cuda:1", device_memory_bytes=cap)
+        for cap in (None, 6 * 10**9)
+    )
+    assert {recognised(refused, order).code for order in (free, capped)} == {Code.OUT_OF_MEMORY}
+    assert "fewer rows per forward pass" in recognised(refused, free).message
+    assert "the 6.0 GB of cuda:1" in recognised(refused, capped).message
+    assert recognised(refused, capped).facts == {"allowed_bytes": 6 * 10**9}
+    full = RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported")
+    assert recognised(full, free).code is Code.OUT_OF_MEMORY
+    assert recognised(RuntimeError("something else"), capped).code is Code.INTERNAL
+
+
+@pytest.mark.parametrize(
+    ("device", "inherited", "seen"),
+    [
+        ("cpu", "0,1", ""), ("cuda:0", None, "0"), ("cuda:3", None, "3"), ("cuda:1", "2, 5", "5"),
+        ("cuda:0", "GPU-8f", "GPU-8f"), ("cuda:2", "2,5", ""), ("cuda:0", "", ""),
+    ],
+)  # fmt: skip
+def test_a_child_sees_the_one_device_that_its_worker_calls_by_that_number(device, inherited, seen):
+    assert visible_device(device, inherited) == seen

@@ -14,6 +14,7 @@ from models.db.tables import Blob, Checkpoint, JobEvent, Worker
 from models.domain.errors import Code
 from models.domain.job import CancelWish, JobState
 from tests.harness import House, each_house, house, open_sqlite_house, wait_for
+from worker.jobdir import JobDir
 
 __all__ = ["each_house", "house"]
 
@@ -102,6 +103,17 @@ def test_a_child_over_its_memory_is_killed_alone_and_the_reason_is_told(tmp_path
         house.wait_until_all_ended()
         assert house.job(job).error["code"] == Code.OUT_OF_MEMORY
         assert worker.process.poll() is None
+
+
+def test_the_cap_on_device_memory_reaches_the_child_which_says_that_a_cpu_has_none(tmp_path):
+    with open_sqlite_house(tmp_path, device_memory_bytes=2 * 10**9) as house:
+        house.start_workers(1)
+        [job] = house.submit(count=1)
+        house.wait_until_all_ended()
+        house.history().check()
+        [attempt] = (house.settings.jobs_dir / job).iterdir()
+        assert JobDir(attempt).order().device_memory_bytes == 2 * 10**9
+        assert "the cap on device memory has no effect on cpu" in JobDir(attempt).log.read_text()
 
 
 def test_a_child_that_stands_still_is_stopped_and_the_job_goes_on(tmp_path):

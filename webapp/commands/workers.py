@@ -14,13 +14,26 @@ MemoryLimit = Annotated[
     typer.Option(parser=byte_count, metavar="BYTES", help="Most memory to use: 6000000000, 6GB or 6GiB."),
 ]
 
+DeviceMemoryLimit = Annotated[
+    int | None,
+    typer.Option(parser=byte_count, metavar="BYTES", help="Most memory of a cuda:N to use; no effect on cpu."),
+]
+
 worker = typer.Typer(no_args_is_help=True, help="Start one worker of a lane, or ask whether the workers live.")
 
 
 @worker.command()
-def jobs(data_dir: DataDir = None, device: Device = None, memory_limit: MemoryLimit = None) -> None:
-    """Train and merge. --memory-limit is the host memory of one job."""
-    _become(Lane.JOBS, data_dir=data_dir, device=device, memory_limit_bytes=memory_limit)
+def jobs(
+    data_dir: DataDir = None,
+    device: Device = None,
+    memory_limit: MemoryLimit = None,
+    device_memory_limit: DeviceMemoryLimit = None,
+) -> None:
+    """Train and merge. --memory-limit is the host memory of one job, --device-memory-limit its share of the GPU."""
+    _become(
+        Lane.JOBS, data_dir=data_dir, device=device, memory_limit_bytes=memory_limit,
+        device_memory_bytes=device_memory_limit,
+    )  # fmt: skip
 
 
 @worker.command()
@@ -30,9 +43,17 @@ def light(data_dir: DataDir = None, memory_limit: MemoryLimit = None) -> None:
 
 
 @worker.command()
-def chat(data_dir: DataDir = None, device: Device = None, memory_limit: MemoryLimit = None) -> None:
-    """Answer. --memory-limit is what resident models may take."""
-    _become(Lane.CHAT, data_dir=data_dir, chat_device=device, chat_memory_bytes=memory_limit)
+def chat(
+    data_dir: DataDir = None,
+    device: Device = None,
+    memory_limit: MemoryLimit = None,
+    device_memory_limit: DeviceMemoryLimit = None,
+) -> None:
+    """Answer. --memory-limit is what resident models may take, --device-memory-limit all of it on the GPU."""
+    _become(
+        Lane.CHAT, data_dir=data_dir, chat_device=device, chat_memory_bytes=memory_limit,
+        chat_device_memory_bytes=device_memory_limit,
+    )  # fmt: skip
 
 
 def _become(lane: Lane, **options: Any) -> NoReturn:

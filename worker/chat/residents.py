@@ -165,7 +165,8 @@ def _bytes_needed(shapes: Shapes, quantisation: Quantisation, dtype: torch.dtype
 def _too_large(needed_bytes: int, memory_bytes: int) -> AppError:
     return AppError(
         f"this model needs {needed_bytes / 1e9:.2f} GB of memory; the chat worker may hold "
-        f"{memory_bytes / 1e9:.2f} GB. Raise TUNEROOM_CHAT_MEMORY_BYTES, or choose a smaller base.",
+        f"{memory_bytes / 1e9:.2f} GB. Raise TUNEROOM_CHAT_MEMORY_BYTES (and TUNEROOM_CHAT_DEVICE_MEMORY_BYTES, where "
+        "a GPU has that cap), or choose a smaller base.",
         code=Code.OUT_OF_MEMORY,
         needed_bytes=needed_bytes,
         allowed_bytes=memory_bytes,

@@ -22,7 +22,7 @@ from models.domain.job import Phase
 from models.domain.merging import ArithmeticCheck, MergeMode, MergeReport, MergeSpec, ShiftCheck
 from models.domain.progress import PhaseBegan, Progressed, Remarked
 from models.domain.training import Quantisation
-from worker.device import DeviceFacts, device_facts, use_threads
+from worker.device import DeviceFacts, device_facts, use_threads, visible_name
 from worker.jobdir import JobDir, Order, Outcome, sync_directory
 from worker.loading import attach_adapter, load_base, load_dequantised, verify_adapter
 from worker.merge.arithmetic import check_arithmetic
@@ -76,7 +76,7 @@ def prepare(jobdir: JobDir, order: Order) -> Work:
         leftover.mkdir()
     return Work(
         spec=spec, manifest=manifest, base_dir=base_dir, adapter_dir=adapter_dir, staged=staged,
-        device=device_facts(order.device),
+        device=device_facts(visible_name(order.device)),
         on_quantised=spec.mode is MergeMode.AS_TESTED and manifest.quantisation is Quantisation.NF4,
     )  # fmt: skip
 
