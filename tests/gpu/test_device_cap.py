@@ -24,7 +24,7 @@ within = torch.empty(2**29, dtype=torch.uint8, device="cuda:0")
 try:
     torch.empty(2**29, dtype=torch.uint8, device="cuda:0")
 except torch.OutOfMemoryError:
-    print("refused", torch.cuda.max_memory_allocated(), torch.cuda.memory_stats()["num_ooms"])
+    print("refused", torch.cuda.max_memory_allocated(), torch.cuda.memory_stats()["num_ooms"] > 0)
 """
 
 
@@ -38,7 +38,7 @@ def test_what_fits_the_cap_is_allocated_and_what_does_not_is_refused():
     done = subprocess.run(
         [sys.executable, "-c", PROBE], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
     )
-    assert done.stdout.splitlines()[1:] == [f"refused {2**29} 1"], done.stderr
+    assert done.stdout.splitlines()[1:] == [f"refused {2**29} True"], done.stderr
 
 
 @pytest.mark.parametrize("quantisation", ["none", "nf4"])
