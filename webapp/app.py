@@ -1,4 +1,4 @@
-"""Builds the web application: door, guard, routes. Knows no verb and no SQL; pages will be mounted last."""
+"""Builds the web application: door, guard, routes, and the pages mounted last. Knows no verb and no SQL."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,15 +9,20 @@ from starlette.middleware import Middleware
 
 from models.infra.sweep import Sweeper
 from webapp.deps import Deps
-from webapp.routes import api, health, v1
+from webapp.routes import api, assets, entrance, health, home, v1
 from webapp.routes.answers import answer_errors
 from webapp.routes.body_limit import BodyLimit
 from webapp.routes.door import Door
 from webapp.routes.guard import Guard
 
+ROUTERS = (v1.router, api.router, assets.router, entrance.router, home.router)
 
-def make_app(deps: Deps) -> FastAPI:
-    """The order matters: the door sees every failure, the guard every request, the limit what they may read."""
+
+def make_app(deps: Deps, *, with_pages: bool = False) -> FastAPI:
+    """The order matters: the door sees every failure, the guard every request, the limit what they may read.
+
+    `with_pages` imports Gradio, which takes seconds; the programs' interface does without.
+    """
     app = FastAPI(
         title="Tuneroom",
         docs_url=None,
@@ -33,8 +38,12 @@ def make_app(deps: Deps) -> FastAPI:
     )
     app.state.deps = deps
     answer_errors(app)
-    for router in (health.router(), v1.router, api.router):
+    for router in (health.router(), *ROUTERS):
         app.include_router(router)
+    if with_pages:
+        from webapp.mounting import mount_pages
+
+        mount_pages(app, deps)
     return app
 
 

@@ -15,7 +15,7 @@ def serve(settings: Settings, fd: int | None = None) -> None:
     deps = Deps.open(settings)
     try:
         uvicorn.run(
-            make_app(deps),
+            make_app(deps, with_pages=True),
             host=settings.host,
             port=settings.port,
             fd=fd,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
 
-from models.domain.ids import KeyId, TeamId, UserId
+from models.domain.ids import AdapterId, KeyId, LinkId, SignInId, TeamId, UserId
 
 
 class Role(StrEnum):
@@ -37,7 +37,8 @@ class Kind(StrEnum):
     CONVERSATION = "conversation"
     KEY = "key"
     SECRET = "secret"
-    PERSON = "person"
+    PERSON = "person"  # members of a team, their roles, invitations
+    LINK = "link"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,16 +48,18 @@ class Object:
     kind: Kind
     team: TeamId | None
     owner: UserId | None = None
+    id: str | None = None  # only a link asks which one
 
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """A signed-in person, acting in one team."""
+    """A signed-in person, acting in one team. `sign_in` names the browser's session."""
 
     user: UserId
     team: TeamId
     role: Role
     is_admin: bool = False
+    sign_in: SignInId | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,15 +73,24 @@ class Key:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Link:
+    """Whoever holds a link: may use one adapter, and learns of nothing else."""
+
+    link: LinkId
+    team: TeamId
+    adapter: AdapterId
+
+
+@dataclass(frozen=True, kw_only=True)
 class System:
     """The installation itself: start-up imports and the command line on the machine."""
 
     team: TeamId
 
 
-Principal = Member | Key | System
+Principal = Member | Key | Link | System
 
-_MEMBER_MAKES = frozenset({Kind.DATASET, Kind.JOB, Kind.ADAPTER, Kind.MERGE, Kind.CONVERSATION})
+_MEMBER_MAKES = frozenset({Kind.DATASET, Kind.JOB, Kind.ADAPTER, Kind.MERGE, Kind.CONVERSATION, Kind.LINK})
 
 
 def can(principal: Principal, verb: Verb, thing: Object) -> bool:
@@ -86,6 +98,8 @@ def can(principal: Principal, verb: Verb, thing: Object) -> bool:
     match principal:
         case System():
             return True
+        case Link(team=team, adapter=adapter):
+            return (verb, thing.kind, thing.team, thing.id) == (Verb.USE, Kind.ADAPTER, team, adapter)
         case Member(is_admin=True):
             if thing.team is None or thing.kind is Kind.PERSON:
                 return True
@@ -103,6 +117,8 @@ def _in_team(user: UserId, role: Role, verb: Verb, thing: Object) -> bool:
         return thing.owner == user or (role is Role.OWNER and verb in (Verb.READ, Verb.DELETE))
     if thing.kind is Kind.CONVERSATION:
         return verb is Verb.CREATE or thing.owner == user
+    if thing.kind is Kind.PERSON and verb is Verb.READ:
+        return True
     if thing.kind in (Kind.SECRET, Kind.PERSON):
         return role is Role.OWNER
     match role:

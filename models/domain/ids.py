@@ -14,11 +14,14 @@ FileId = NewType("FileId", str)  # one immutable dataset version, and OpenAI's f
 JobId = NewType("JobId", str)
 AdapterId = NewType("AdapterId", str)
 MergeId = NewType("MergeId", str)
+SignInId = NewType("SignInId", str)
+LinkId = NewType("LinkId", str)
 Sha256 = NewType("Sha256", str)  # 64 lower-case hex digits
 
 PREFIXES = {
     UserId: "user", TeamId: "team", KeyId: "key", WorkerId: "worker", BaseId: "base", DatasetId: "dataset",
     FileId: "file", JobId: "ftjob", AdapterId: "adapter", MergeId: "merge",
+    SignInId: "signin", LinkId: "link",
 }  # fmt: skip
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 

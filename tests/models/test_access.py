@@ -2,14 +2,14 @@
 
 import pytest
 
-from models.domain.access import Key, Kind, Member, Object, Role, System, Verb, can
-from models.domain.ids import KeyId, TeamId, UserId
+from models.domain.access import Key, Kind, Link, Member, Object, Role, System, Verb, can
+from models.domain.ids import AdapterId, KeyId, LinkId, TeamId, UserId
 
 TEAM, OTHERS = TeamId("team-a"), TeamId("team-b")
 ME, SOMEBODY = UserId("user-me"), UserId("user-somebody")
 R, U, C, X, D = Verb.READ, Verb.USE, Verb.CREATE, Verb.CHANGE, Verb.DELETE
 ALL = {R, U, C, X, D}
-WORK = (Kind.DATASET, Kind.JOB, Kind.ADAPTER, Kind.MERGE)
+WORK = (Kind.DATASET, Kind.JOB, Kind.ADAPTER, Kind.MERGE, Kind.LINK)
 
 
 def verbs(principal, kind: Kind, team: TeamId | None, owner: UserId | None) -> set[Verb]:
@@ -41,8 +41,10 @@ def key(role: Role) -> Key:
         (Role.MEMBER, (Kind.KEY,), ALL, set()),
         (Role.VIEWER, (Kind.KEY,), ALL, set()),
         (Role.OWNER, (Kind.SECRET, Kind.PERSON), ALL, ALL),
-        (Role.MEMBER, (Kind.SECRET, Kind.PERSON), set(), set()),
-        (Role.VIEWER, (Kind.SECRET, Kind.PERSON), set(), set()),
+        (Role.MEMBER, (Kind.SECRET,), set(), set()),
+        (Role.VIEWER, (Kind.SECRET,), set(), set()),
+        (Role.MEMBER, (Kind.PERSON,), {R}, {R}),
+        (Role.VIEWER, (Kind.PERSON, Kind.LINK), {R}, {R}),
     ],
 )
 def test_a_role_may_exactly_this_within_its_team(as_principal, role, kinds, own, of_others):
@@ -74,6 +76,17 @@ def test_what_is_instance_wide_is_read_and_used_by_all_and_written_by_no_key(rol
     for kind in (Kind.BASE, Kind.DATASET, Kind.JOB):
         assert verbs(key(role), kind, None, None) == {R, U}
         assert verbs(member(role), kind, None, None) == {R, U}
+
+
+def test_a_link_may_use_its_one_adapter_and_nothing_else():
+    link = Link(link=LinkId("link-1"), team=TEAM, adapter=AdapterId("adapter-1"))
+    for kind in Kind:
+        for team in (TEAM, OTHERS, None):
+            for row_id in ("adapter-1", "adapter-2", None):
+                thing = Object(kind=kind, team=team, owner=SOMEBODY, id=row_id)
+                allowed = {verb for verb in Verb if can(link, verb, thing)}
+                is_its_own = (kind, team, row_id) == (Kind.ADAPTER, TEAM, "adapter-1")
+                assert allowed == ({U} if is_its_own else set()), thing
 
 
 def test_the_installation_itself_may_everything():

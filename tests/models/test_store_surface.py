@@ -20,11 +20,21 @@ SYSTEM = {
     # people, before anybody is signed in
     "team_named", "user_by_email", "add_user", "add_key", "memberships", "principal_of_key", "key_was_used",
     "save_secret", "sealed_secret",
+    # browsers, before a request has a principal
+    "add_sign_in", "member_of_sign_in", "sign_in_was_seen", "end_sign_in",
     # staging and start-up
     "principal", "job", "base", "adapter", "file", "checkpoints",
     "has_base_or_import", "has_sample",
 }  # fmt: skip
-UNSCOPED = {"require", "page", "within", "me", "bases", "base"}  # bases are for all; the others read no team's row
+UNSCOPED = {
+    "require",
+    "page",
+    "within",
+    "me",
+    "my_teams",
+    "bases",
+    "base",
+}  # bases are for all; the others read no team's row
 
 
 def public(store: type) -> set[str]:
@@ -56,6 +66,7 @@ LISTS = {
     "jobs": lambda store, ids: store.jobs(limit=5).items,
     "adapters": lambda store, ids: store.adapters(limit=5).items,
     "merges": lambda store, ids: store.merges(limit=5).items,
+    "job_counts": lambda store, ids: [count for count in store.job_counts() if count],
     "repeated": lambda store, ids: store.repeated("h" * 64),
     "adapter_of_job": lambda store, ids: store.adapter_of_job(ids["job"]),
     "merge_of_job": lambda store, ids: store.merge_of_job(ids["job"]),

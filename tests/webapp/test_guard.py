@@ -5,7 +5,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from models.db.tables import ApiKey, User, db_now
 from webapp.app import make_app
-from webapp.routes.guard import ANONYMOUS
+from webapp.routes.guard import ANONYMOUS, OPEN_TO_ALL
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 UNKNOWN = ("/", "/docs", "/openapi.json", "/redoc", "/v1", "/v1/nothing", "/gradio_api/info", "/healthz/", "//healthz")
@@ -34,10 +34,16 @@ def test_the_sweep_knows_the_routes(quick_house):
     assert len(found) >= 25
 
 
-def test_an_anonymous_request_is_answered_401_everywhere_but_at_the_health_addresses(quick_house):
+def test_the_addresses_that_need_no_principal_are_exactly_these(quick_house):
+    """Each of the second kind has a token of its own, or says nothing about anyone."""
+    found = {path for path in addresses(make_app(quick_house.deps)) if OPEN_TO_ALL.fullmatch(path)}
+    assert found == {"/login", "/ui/name"}
+
+
+def test_an_anonymous_request_is_answered_401_everywhere_else(quick_house):
     for path in [*addresses(make_app(quick_house.deps)), *UNKNOWN]:
         for method in METHODS:
-            if path in ANONYMOUS and method in ("GET", "HEAD"):
+            if (path in ANONYMOUS and method in ("GET", "HEAD")) or OPEN_TO_ALL.fullmatch(path):
                 continue
             response = quick_house.client.request(method, path)
             assert response.status_code == 401, (method, path)

@@ -7,7 +7,7 @@ from typing import Any
 from models.db.store.system import SystemStore
 from models.db.store.team import TeamStore
 from models.db.tables import Job
-from models.domain.access import Principal, System
+from models.domain.access import Key, Member, Principal
 from models.domain.job import JobState
 
 
@@ -22,7 +22,7 @@ def one_create_at_a_time(system: SystemStore, principal: Principal) -> None:
 
     SQLite writers queue anyway; on PostgreSQL the upsert locks the row whether or not it changes it.
     """
-    person = principal.team if isinstance(principal, System) else principal.user
+    person = principal.user if isinstance(principal, (Member, Key)) else principal.team
     system.take_lease(f"create:{person}", person, 1)
 
 

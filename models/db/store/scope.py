@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import ColumnElement, Select, or_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from models.domain.access import Key, Kind, Member, Object, Principal, System, Verb, can
+from models.domain.access import Key, Kind, Link, Member, Object, Principal, System, Verb, can
 from models.domain.errors import Forbidden, NotFound
 from models.domain.ids import TeamId, UserId
 
@@ -36,7 +36,7 @@ class Scoped:
         match self.principal:
             case Member(user=user) | Key(user=user):
                 return user
-            case System():
+            case Link() | System():
                 return None
 
     def within(self, column: InstrumentedAttribute[Any], *, shared: bool = False) -> ColumnElement[bool]:
@@ -44,9 +44,13 @@ class Scoped:
         own = column == self.team
         return or_(own, column.is_(None)) if shared else own
 
-    def require(self, verb: Verb, kind: Kind, team: str | None, owner: str | None, what: str) -> None:
+    def require(
+        self, verb: Verb, kind: Kind, team: str | None, owner: str | None, what: str, row_id: str | None = None
+    ) -> None:
         """Raise Forbidden unless the principal may."""
-        thing = Object(kind=kind, team=TeamId(team) if team else None, owner=UserId(owner) if owner else None)
+        thing = Object(
+            kind=kind, team=TeamId(team) if team else None, owner=UserId(owner) if owner else None, id=row_id
+        )
         if not can(self.principal, verb, thing):
             raise Forbidden(f"Your role does not allow you to {verb} {what}. Ask an owner of the team.")
 

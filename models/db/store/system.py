@@ -5,6 +5,7 @@ from typing import TypeVar
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from models.db.store.doors import DoorsStore
 from models.db.store.people import PeopleStore
 from models.db.store.queue import QueueStore
 from models.db.tables import Adapter, BaseModel, Checkpoint, Dataset, DatasetVersion, Job
@@ -16,7 +17,7 @@ T = TypeVar("T")
 DEFAULT_TEAM = TeamId("team-default")
 
 
-class SystemStore(QueueStore, PeopleStore):
+class SystemStore(QueueStore, PeopleStore, DoorsStore):
     """Claim and sweep, sign-in and keys, and the look-ups that staging a job needs."""
 
     def __init__(self, session: Session) -> None:

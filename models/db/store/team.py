@@ -4,6 +4,7 @@ Another team's row is absent (NotFound, promise P9); a row of the own team that 
 Forbidden. Knows no HTTP and rings no bell: the action does, after the commit.
 """
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models.db.store.team_data import TeamData
@@ -27,3 +28,8 @@ class TeamStore(TeamData, TeamJobs, TeamModels):
             return None, team, None
         membership = self.session.get(Membership, (self.user, self.team))
         return self.session.get_one(User, self.user), team, membership.role if membership else None
+
+    def my_teams(self) -> list[Team]:
+        """All teams of the principal's person, by name: those a sign-in may act in."""
+        query = select(Team).join(Membership, Membership.team_id == Team.id).where(Membership.user_id == self.user)
+        return list(self.session.scalars(query.order_by(Team.name)))

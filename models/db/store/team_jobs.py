@@ -89,6 +89,16 @@ class TeamJobs(Scoped):
             query = query.where(_is_empty())
         return self.page(query.order_by(Job.id.desc()), limit)
 
+    def job_counts(self) -> tuple[int, int]:
+        """How many of the team's and the installation's jobs wait and run."""
+        query = (
+            select(Job.state, func.count())
+            .where(self.within(Job.team_id, shared=True), Job.state.in_([JobState.QUEUED, JobState.RUNNING]))
+            .group_by(Job.state)
+        )
+        counts = {state: count for state, count in self.session.execute(query)}  # noqa: C416 - rows, not pairs
+        return counts.get(JobState.QUEUED, 0), counts.get(JobState.RUNNING, 0)
+
     def request_cancel(self, job_id: str, wish: CancelWish = CancelWish.DISCARD) -> Job:
         """A queued job is cancelled at once, a running one is marked and its owner settles it."""
         job = self.job(job_id, Verb.CHANGE)

@@ -49,7 +49,7 @@ class TeamModels(Scoped):
         )
         if row is None:
             raise absent("adapter", name_or_id)
-        self.require(verb, Kind.ADAPTER, row.team_id, row.created_by, "this adapter")
+        self.require(verb, Kind.ADAPTER, row.team_id, row.created_by, "this adapter", row.id)
         return row
 
     def adapters(self, *, limit: int, after: str | None = None) -> Page[Adapter]:

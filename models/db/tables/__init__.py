@@ -6,12 +6,14 @@ from models.db.tables.base_model import BaseModel
 from models.db.tables.blob import Blob
 from models.db.tables.conversation import Conversation, Message
 from models.db.tables.dataset import Dataset, DatasetVersion
+from models.db.tables.doors import Invitation, SetupToken, SignIn, SignInTry
 from models.db.tables.job import Checkpoint, Job, JobEvent, Metric
+from models.db.tables.link import Link, LinkUse
 from models.db.tables.people import ApiKey, Membership, Secret, Team, User
 from models.db.tables.worker import Lease, Worker
 
 __all__ = [
     "Adapter", "ApiKey", "Base", "BaseModel", "Blob", "Checkpoint", "Conversation", "Dataset", "DatasetVersion",
-    "Job", "JobEvent", "Lease", "Membership", "Merge", "Message", "Metric", "Secret", "Team", "User", "Worker",
-    "db_now",
+    "Invitation", "Job", "JobEvent", "Lease", "Link", "LinkUse", "Membership", "Merge", "Message", "Metric", "Secret",
+    "SetupToken", "SignIn", "SignInTry", "Team", "User", "Worker", "db_now",
 ]  # fmt: skip

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, String
+from sqlalchemy import JSON, BigInteger, ForeignKey, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.db.tables.base import Base, UtcDateTime, db_now
@@ -25,6 +25,7 @@ class Adapter(Base):
     size: Mapped[int] = mapped_column(BigInteger)
     is_partial: Mapped[bool] = mapped_column(default=False)  # kept from a cancelled run
     manifest: Mapped[dict[str, Any]] = mapped_column(JSON)
+    card: Mapped[str] = mapped_column(Text, default="")  # what its people say about it, Markdown
     created_by: Mapped[str | None] = mapped_column(ForeignKey("users.id"))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=db_now())
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
