@@ -12,6 +12,7 @@ from typing import Any
 
 import gradio as gr
 import structlog
+from gradio.context import Context
 
 from models.domain.access import Member
 from models.domain.errors import AppError
@@ -33,6 +34,13 @@ def caller(request: gr.Request) -> Member:
 def asked(request: gr.Request, name: str, default: str = "") -> str:
     """A value of the page's own address, as `id` in /run?id=..."""
     return str(request.query_params.get(name, default))[:300]
+
+
+def on_load(fn: Callable[..., Any], outputs: Sequence[Any] | Any | None = None, **options: Any) -> Any:
+    """Wire the opening of the page that is being built: `on` for its load event."""
+    demo = Context.root_block
+    assert demo is not None  # pages are built inside the application
+    return on(demo.load, fn, None, outputs, **options)
 
 
 def on(
