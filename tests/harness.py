@@ -38,11 +38,11 @@ ROOT = Path(__file__).parents[1]
 SCALE = int(os.environ.get("FAULT_SCALE", "1"))  # more of each fault, for a night
 TENTH = {
     "lease_seconds": 3, "heartbeat_seconds": 0.1, "sweep_seconds": 1, "cancel_grace_seconds": 1.5, "drain_seconds": 5,
-    "child_silence_seconds": 2.5, "no_progress_seconds": 12,
+    "child_silence_seconds": 2.5, "no_progress_seconds": 60,  # the first import of torch on a cold disk takes longer than 12
 }  # fmt: skip
 
 
-def wait_for(condition: Callable[[], T], seconds: float = 60.0, every: float = 0.05) -> T:
+def wait_for(condition: Callable[[], T], seconds: float = 120.0, every: float = 0.05) -> T:
     """The first true answer of `condition`."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
