@@ -24,7 +24,7 @@ SYSTEM = {
     "add_sign_in", "member_of_sign_in", "sign_in_was_seen", "end_sign_in",
     # staging and start-up
     "principal", "job", "base", "adapter", "file", "checkpoints",
-    "has_base_or_import", "has_sample",
+    "has_base_or_import", "had_base", "has_sample",
 }  # fmt: skip
 UNSCOPED = {
     "require",
@@ -34,6 +34,7 @@ UNSCOPED = {
     "my_teams",
     "bases",
     "base",
+    "delete_base",
 }  # bases are for all; the others read no team's row
 
 
@@ -52,6 +53,10 @@ def test_the_scoping_test_below_knows_every_door_of_team_store():
 LOOK_UPS = {
     "file": lambda store, ids: store.file(ids["file"]),
     "delete_file": lambda store, ids: store.delete_file(ids["file"]),
+    "delete_dataset": lambda store, ids: store.delete_dataset(ids["dataset"]),
+    "delete_job": lambda store, ids: store.delete_job(ids["job"]),
+    "delete_adapter": lambda store, ids: store.delete_adapter("adapter-unknown"),
+    "delete_merge": lambda store, ids: store.delete_merge("merge-unknown"),
     "job": lambda store, ids: store.job(ids["job"]),
     "request_cancel": lambda store, ids: store.request_cancel(ids["job"], CancelWish.DISCARD),
     "events": lambda store, ids: store.events(ids["job"], limit=5),
@@ -81,7 +86,7 @@ def ids(database):
         store = TeamStore(session, anna)
         file = store.add_file(filename="a.jsonl", purpose="fine-tune", scope="team/a", sha256="a" * 64, size=1)
         job = store.submit(JobKind.TOY, {"count": 1}, request_hash="h" * 64)
-        return {"file": file.id, "job": job.id, "user": anna.user}
+        return {"file": file.id, "dataset": file.dataset_id, "job": job.id, "user": anna.user}
 
 
 def stranger(database) -> Member:

@@ -16,14 +16,14 @@ DESCRIPTION = "SmolLM2-135M-Instruct (from Q4_1)"
 
 
 def ensure_bundled_base(deps: Deps) -> JobSeen | None:
-    """None where there is nothing to do: it is here, it is coming, or the package with its file is not installed."""
+    """None where there is nothing to do: it is here or coming, was deleted, or the package with it is not installed."""
     file = bundled_gguf()
     if file is None:
         return None
     with deps.database.read() as session:
         store = SystemStore(session)
         principal = store.principal()
-        if store.has_base_or_import(BUNDLED_BASE):
+        if store.has_base_or_import(BUNDLED_BASE) or store.had_base(BUNDLED_BASE):
             return None
     spec = AddBaseSpec(name=BUNDLED_BASE, source="gguf", reference=str(file), description=DESCRIPTION)
     try:

@@ -6,6 +6,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from models.db.store.doors import DoorsStore
+from models.db.store.links import LinksStore
 from models.db.store.people import PeopleStore
 from models.db.store.queue import QueueStore
 from models.db.tables import Adapter, BaseModel, Checkpoint, Dataset, DatasetVersion, Job
@@ -17,7 +18,7 @@ T = TypeVar("T")
 DEFAULT_TEAM = TeamId("team-default")
 
 
-class SystemStore(QueueStore, PeopleStore, DoorsStore):
+class SystemStore(QueueStore, PeopleStore, DoorsStore, LinksStore):
     """Claim and sweep, sign-in and keys, and the look-ups that staging a job needs."""
 
     def __init__(self, session: Session) -> None:
@@ -53,6 +54,11 @@ class SystemStore(QueueStore, PeopleStore, DoorsStore):
             select(Job.spec).where(Job.kind == "add_base", Job.state.in_(["queued", "running"]))
         )
         return bool(here) or any(spec.get("name") == name for spec in coming)
+
+    def had_base(self, name: str) -> bool:
+        """An administrator has deleted a base model of this name: start-up does not bring it back."""
+        query = select(func.count()).where(BaseModel.name.startswith(f"{name} (deleted ", autoescape=True))
+        return bool(self.session.scalar(query))
 
     def has_sample(self, name: str) -> bool:
         query = select(func.count()).where(Dataset.name == name, Dataset.team_id.is_(None))

@@ -7,14 +7,14 @@ Forbidden. Knows no HTTP and rings no bell: the action does, after the commit.
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from models.db.store.team_data import TeamData
-from models.db.store.team_jobs import TeamJobs
-from models.db.store.team_models import TeamModels
+from models.db.store.deleting import TeamDeleting
+from models.db.store.team_links import TeamLinks
+from models.db.store.team_shelf import TeamShelf
 from models.db.tables import Membership, Team, User
 from models.domain.access import Principal
 
 
-class TeamStore(TeamData, TeamJobs, TeamModels):
+class TeamStore(TeamDeleting, TeamShelf, TeamLinks):
     """One principal's view of the database."""
 
     def __init__(self, session: Session, principal: Principal) -> None:

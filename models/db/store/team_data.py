@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import select
 
 from models.db.store.scope import Page, Scoped, absent
-from models.db.tables import Blob, Dataset, DatasetVersion, db_now
+from models.db.tables import Blob, Dataset, DatasetVersion
 from models.domain.access import Kind, Verb
 from models.domain.ids import new_id
 
@@ -58,9 +58,3 @@ class TeamData(Scoped):
             query = query.where(DatasetVersion.id > after if ascending else DatasetVersion.id < after)
         order: Any = DatasetVersion.id.asc() if ascending else DatasetVersion.id.desc()
         return self.page(query.order_by(order), limit)
-
-    def delete_file(self, file_id: str) -> None:
-        """Soft: jobs that trained on it keep their lineage."""
-        version = self.file(file_id, Verb.DELETE)
-        version.deleted_at = db_now()  # type: ignore[assignment]
-        self.session.flush()

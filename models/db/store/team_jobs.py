@@ -6,7 +6,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, cast, func, insert, select, update
 from sqlalchemy import String as SqlString
 
-from models.db.store.scope import Page, Scoped, absent
+from models.db.store.scope import Page, absent
+from models.db.store.team_runs import TeamRuns
 from models.db.tables import Checkpoint, Job, JobEvent, Metric, db_now
 from models.domain.access import Kind, Verb
 from models.domain.errors import Conflict
@@ -16,7 +17,7 @@ from models.domain.job import LANE_OF, CancelWish, JobKind, JobState
 REPEATED_CREATE_WITHIN = timedelta(seconds=30)
 
 
-class TeamJobs(Scoped):
+class TeamJobs(TeamRuns):
     """Jobs of the team; instance-wide jobs (base imports) are readable by all."""
 
     def submit(
@@ -52,6 +53,7 @@ class TeamJobs(Scoped):
                 Job.request_hash == request_hash,
                 Job.team_id == self.team,
                 Job.created_by == self.user,
+                Job.deleted_at.is_(None),
                 Job.created_at > db_now(-REPEATED_CREATE_WITHIN.total_seconds()),
             )
             .order_by(Job.id.desc())

@@ -59,7 +59,8 @@ class TeamModels(Scoped):
         return self.page(query.order_by(Adapter.id.desc()), limit)
 
     def adapter_of_job(self, job_id: str) -> Adapter | None:
-        return self.session.scalar(select(Adapter).where(Adapter.job_id == job_id, self.within(Adapter.team_id)))
+        live = Adapter.deleted_at.is_(None)
+        return self.session.scalar(select(Adapter).where(Adapter.job_id == job_id, live, self.within(Adapter.team_id)))
 
     def merge(self, name_or_id: str, verb: Verb = Verb.READ) -> Merge:
         row = self.session.scalar(
@@ -81,7 +82,8 @@ class TeamModels(Scoped):
         return self.page(query.order_by(Merge.id.desc()), limit)
 
     def merge_of_job(self, job_id: str) -> Merge | None:
-        return self.session.scalar(select(Merge).where(Merge.job_id == job_id, self.within(Merge.team_id)))
+        live = Merge.deleted_at.is_(None)
+        return self.session.scalar(select(Merge).where(Merge.job_id == job_id, live, self.within(Merge.team_id)))
 
     def served(self, public_id: str) -> Servable:
         """What chat loads for this id: an adapter on the quantisation it was trained on (training-truth)."""
