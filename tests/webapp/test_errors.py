@@ -31,12 +31,12 @@ def test_no_unexpected_error_leaves_the_house(quick_house, kind):
     anna = quick_house.person()
     for text in SECRETS:
 
-        @quick_house.client.app.get(f"/break/{kind.__name__}/{abs(hash(text))}")
+        @quick_house.client.app.get(f"/api/break/{kind.__name__}/{abs(hash(text))}")
         def _break(text: str = text) -> None:
             raise raised(kind, text)
 
         with structlog.testing.capture_logs() as logs:
-            response = quick_house.client.get(f"/break/{kind.__name__}/{abs(hash(text))}", headers=anna.headers)
+            response = quick_house.client.get(f"/api/break/{kind.__name__}/{abs(hash(text))}", headers=anna.headers)
         error = error_of(response)
         assert (response.status_code, error["type"], error["code"]) == (500, "server_error", "internal")
         assert text not in response.text and "Traceback" not in response.text

@@ -95,7 +95,7 @@ def test_every_answer_carries_the_security_headers(house):
     for response in (house.client.get("/healthz"), house.client.get("/nothing")):
         assert response.headers["x-content-type-options"] == "nosniff"
         assert response.headers["content-security-policy"].startswith("default-src 'none'")
-        assert response.headers["referrer-policy"] == "no-referrer"
+        assert response.headers["referrer-policy"] == "same-origin"
         assert response.headers["cache-control"] == "no-store"
 
 

@@ -8,12 +8,16 @@ from models.domain.errors import Code
 from models.domain.ids import new_id
 from webapp import words
 from webapp.routes.answers import respond, shape
+from webapp.routes.masking import masked
 
 log = structlog.get_logger()
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    # Not "no-referrer": with it browsers send "Origin: null" with our own forms, which the guard must refuse.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
     "X-Frame-Options": "DENY",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
@@ -45,7 +49,8 @@ class Door:
             await self.app(scope, receive, send_with_headers)
         except Exception as error:
             error_id = new_id("err")
-            log.error("unexpected error", error_id=error_id, method=scope["method"], path=scope["path"], exc_info=error)
+            path = masked(scope["path"])
+            log.error("unexpected error", error_id=error_id, method=scope["method"], path=path, exc_info=error)
             if has_started:
                 return  # the connection is cut short, which the client notices
             body = shape(500, words.unexpected(error_id), Code.INTERNAL)

@@ -22,6 +22,7 @@ from webapp.deps import Deps
 from webapp.routes.answers import answer
 from webapp.routes.cookie import cookie_of
 from webapp.routes.entrance import sign_in_page
+from webapp.routes.open_streams import RECHECK_SECONDS, while_known
 
 ANONYMOUS = frozenset({"/healthz", "/readyz"})
 SAFE = ("GET", "HEAD")
@@ -33,9 +34,10 @@ USE_RECORDED_EVERY_SECONDS = 60.0  # a write per request would be a lock per req
 class Guard:
     """Puts the principal into the request's state, or answers 401 before any route is looked at."""
 
-    def __init__(self, app: ASGIApp, deps: Deps) -> None:
+    def __init__(self, app: ASGIApp, deps: Deps, recheck_seconds: float = RECHECK_SECONDS) -> None:
         self.app = app
         self.deps = deps
+        self._recheck_seconds = recheck_seconds
         self._recorded: dict[KeyId | SignInId, float] = {}  # when this process last wrote a use, monotonic
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,7 +62,10 @@ class Guard:
         except AppError as error:
             await answer(error, scope["method"])(scope, receive, send)
             return
-        await self.app(scope, receive, send)
+        if "principal" not in scope.get("state", {}):
+            await self.app(scope, receive, send)
+            return
+        await while_known(self.app, scope, receive, send, lambda: self._who(scope, headers), self._recheck_seconds)
 
     def _who(self, scope: Scope, headers: Headers) -> Principal:
         token = cookie_of(headers)
@@ -102,7 +107,7 @@ def _check_origin(scope: Scope, headers: Headers, public_url: str | None) -> Non
         return
     origin, host = headers.get("origin", ""), headers.get("host", "")
     is_ours = urlsplit(origin).netloc == host or (public_url and origin == _origin_of(public_url))
-    if not origin or not is_ours or headers.get("sec-fetch-site", "same-origin") != "same-origin":
+    if not origin or not host or not is_ours or headers.get("sec-fetch-site", "same-origin") != "same-origin":
         raise Forbidden("This request did not come from Tuneroom's own pages. Open the page here and try again.")
 
 
