@@ -5,11 +5,11 @@ import json
 import pytest
 
 from models import samples
+from models.catalog import rows as rows_module
 from models.catalog.formats.base import Problem
 from models.domain.errors import AppError, Code, JobFailed
 from models.domain.example import Text
 from tests.text_bases import row
-from worker.data import rows as rows_module
 from worker.data.intake import examine, read_examples
 
 GOOD = json.dumps(row("Who?", "Odalys."))
@@ -112,7 +112,20 @@ def test_an_array_longer_than_one_reading_is_cut_at_the_same_places(tmp_path):
     content = json.dumps(rows, ensure_ascii=False)
     assert len(content) > 2 * rows_module.CHUNK_BYTES
     path = file_of(tmp_path, content)
-    assert [each.value for each in rows_module.read_rows(path)] == rows
+    with path.open("rb") as file:
+        assert [each.value for each in rows_module.read_rows(file)] == rows
+
+
+@pytest.mark.parametrize("is_array", [True, False])
+def test_reading_goes_on_behind_any_row(tmp_path, is_array):
+    texts = [json.dumps({"n": i, "text": 'é [{",' * (i % 9)}, ensure_ascii=i % 2 == 0) for i in range(60)]
+    path = file_of(tmp_path, "[" + " ,\n".join(texts) + " ]\n" if is_array else "\n\n".join(texts))
+    with path.open("rb") as file:
+        whole = list(rows_module.raw_rows(file))
+        assert len(whole) == 60
+        for index, row in enumerate(whole):
+            rest = list(rows_module.raw_rows(file, (row.number, row.position)))
+            assert rest == whole[index + 1 :]
 
 
 @pytest.mark.parametrize(

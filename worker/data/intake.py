@@ -7,9 +7,9 @@ from pydantic import BaseModel, ConfigDict
 
 from models.catalog.formats import FORMATS, Detector
 from models.catalog.formats.base import Format, Problem
+from models.catalog.rows import Row, RowProblem, judged, read_rows
 from models.domain.errors import Code, Invalid, JobFailed
 from models.domain.example import Example
-from worker.data.rows import Row, RowProblem, read_rows
 
 SHOWN_PER_PROBLEM = 10
 
@@ -130,11 +130,12 @@ def sentence(problem: ProblemRow | RowProblem) -> str:
 
 def _detected(path: Path, watch: Callable[[int], None]) -> tuple[str, float]:
     detector, first = Detector(), None
-    for row in read_rows(path):
-        if row.problem is None:
-            detector.add(row.value)
-        first = first or row.problem
-        watch(row.position)
+    with path.open("rb") as file:
+        for row in read_rows(file):
+            if row.problem is None:
+                detector.add(row.value)
+            first = first or row.problem
+            watch(row.position)
     name, confidence = detector.result()
     if name is None:
         fault = f" {sentence(first)}" if first else ""
@@ -146,24 +147,9 @@ def _detected(path: Path, watch: Callable[[int], None]) -> tuple[str, float]:
 
 
 def _parsed(path: Path, entry: Format) -> Iterator[tuple[Row, Example | RowProblem]]:
-    for row in read_rows(path):
-        if row.problem is not None:
-            yield row, row.problem
-            continue
-        try:
-            yield row, entry.parse(row.value)
-        except Invalid as refusal:
-            facts = refusal.facts
-            yield (
-                row,
-                RowProblem(
-                    row=row.number,
-                    problem=Problem(facts["problem"]),
-                    field=facts["field"],
-                    found=facts["found"],
-                    needed=facts["needed"],
-                ),
-            )
+    with path.open("rb") as file:
+        for row in read_rows(file):
+            yield row, judged(row, entry)
 
 
 def _first_fault(tally: _Tally) -> str:

@@ -1,6 +1,7 @@
-"""Reads the rows of a JSONL or JSON-array file as a stream; a row that cannot be read becomes a problem, never a crash.
+"""Reads the rows of a JSONL or JSON-array stream; a row that cannot be read becomes a problem, never a crash.
 
-Knows files and JSON, nothing of formats. Raises Invalid with code `invalid_file` for what is no such file at all.
+Knows bytes and JSON and opens nothing; only `judged` asks a format. What trains and what is shown come from here alike.
+Raises Invalid with code `invalid_file` for what is no such file at all.
 """
 
 import codecs
@@ -9,11 +10,11 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
-from models.catalog.formats.base import Problem
+from models.catalog.formats.base import Format, Problem
 from models.domain.errors import Code, Invalid, TooLarge
+from models.domain.example import Example
 
 MOST_ROWS = 2_000_000
 LARGEST_CELL_BYTES = 64 * 1024
@@ -49,11 +50,20 @@ class RowProblem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One row: its value, or why it has none. `position` is how many bytes of the file have been read."""
+    """One row: its value, or why it has none. `position` is where in the file the next one begins."""
 
     number: int
     value: Any
     problem: RowProblem | None
+    position: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawRow:
+    """The bytes of one row, not looked into yet; `decoded` does. `position` is where the next one begins."""
+
+    number: int
+    data: "bytes | _Unreadable"
     position: int
 
 
@@ -65,25 +75,61 @@ class _Unreadable(ValueError):
         self.problem, self.found, self.needed = problem, found, needed
 
 
-def read_rows(path: Path) -> Iterator[Row]:
+def read_rows(file: BinaryIO) -> Iterator[Row]:
     """Every row that is not blank. Raises Invalid for an empty or foreign file, TooLarge above MOST_ROWS rows."""
-    with path.open("rb") as file:
-        beginning = file.read(CHUNK_BYTES)
-        start = _check_beginning(beginning)
-        file.seek(start)
-        is_array = beginning[start:].lstrip()[:1] == b"["
-        rows = _array_rows(file) if is_array else _line_rows(file)
-        count = 0
-        for row in rows:
-            count += 1
-            if count > MOST_ROWS:
-                raise TooLarge(
-                    f"the file has more than {MOST_ROWS:,} rows; at most that many are read. Split the file.",
-                    code=Code.INVALID_FILE,
-                )
-            yield row
-        if not count:
-            raise _empty()
+    count = 0
+    for raw in raw_rows(file):
+        count += 1
+        if count > MOST_ROWS:
+            raise TooLarge(
+                f"the file has more than {MOST_ROWS:,} rows; at most that many are read. Split the file.",
+                code=Code.INVALID_FILE,
+            )
+        yield decoded(raw)
+    if not count:
+        raise _empty()
+
+
+def raw_rows(file: BinaryIO, after: tuple[int, int] | None = None) -> Iterator[RawRow]:
+    """The rows as bytes, without the cost of decoding them; `file` must be seekable.
+
+    `after` is the (number, position) of a row read before: the reading goes on behind it. Raises Invalid for an empty
+    or foreign file.
+    """
+    file.seek(0)
+    beginning = file.read(CHUNK_BYTES)
+    start = _check_beginning(beginning)
+    is_array = beginning[start:].lstrip()[:1] == b"["
+    number, position = after or (0, start)
+    file.seek(position)
+    if is_array:
+        yield from _array_rows(file, number, position, is_inside=after is not None)
+    else:
+        yield from _line_rows(file, number)
+
+
+def decoded(raw: RawRow) -> Row:
+    """The value of a row, or why it has none."""
+    if isinstance(raw.data, _Unreadable):
+        return _broken(raw.number, raw.data, raw.position)
+    return _row_of(raw.number, raw.data, raw.position)
+
+
+def judged(row: Row, entry: Format) -> Example | RowProblem:
+    """What the format makes of a row, or why it cannot."""
+    if row.problem is not None:
+        return row.problem
+    try:
+        return entry.parse(row.value)
+    except Invalid as refusal:
+        facts = refusal.facts
+        return RowProblem(
+            row=row.number,
+            problem=Problem(facts["problem"]),
+            field=facts["field"],
+            found=facts["found"],
+            needed=facts["needed"],
+        )
 
 
 def _check_beginning(beginning: bytes) -> int:
@@ -107,35 +153,33 @@ def _empty() -> Invalid:
 # -- one object a line ------------------------------------------------------------------------------------------
 
 
-def _line_rows(file: BinaryIO) -> Iterator[Row]:
-    number = 0
+def _line_rows(file: BinaryIO, number: int) -> Iterator[RawRow]:
     while line := file.readline(LARGEST_ROW_BYTES + 1):
         number += 1
         if len(line) > LARGEST_ROW_BYTES:
             while line and not line.endswith(b"\n"):
                 line = file.readline(CHUNK_BYTES)
-            yield _broken(number, _too_large_row(), file.tell())
+            yield RawRow(number=number, data=_too_large_row(), position=file.tell())
         elif line.strip():
-            yield _row_of(number, line, file.tell())
+            yield RawRow(number=number, data=line, position=file.tell())
 
 
 # -- one array of objects ---------------------------------------------------------------------------------------
 
 
-def _array_rows(file: BinaryIO) -> Iterator[Row]:
-    for number, element in enumerate(_elements(file), start=1):
-        if isinstance(element, _Unreadable):
-            yield _broken(number, element, file.tell())
-        else:
-            yield _row_of(number, element, file.tell())
+def _array_rows(file: BinaryIO, number: int, position: int, *, is_inside: bool) -> Iterator[RawRow]:
+    for element, after in _elements(file, position, is_inside=is_inside):
+        number += 1
+        yield RawRow(number=number, data=element, position=after)
 
 
-def _elements(file: BinaryIO) -> Iterator[bytes | _Unreadable]:
+def _elements(file: BinaryIO, position: int, *, is_inside: bool) -> Iterator[tuple[bytes | _Unreadable, int]]:
     """The bytes between the array's commas, found by counting brackets: a broken element leaves the next ones whole.
 
-    What ends the reading early (no closing bracket, a giant element, text after the array) comes last, as a reason.
+    Each with the position behind its comma. `position` is where `file` stands, `is_inside` the array already or before
+    it. What ends the reading early (no closing bracket, a giant element, text after the array) comes last, as a reason.
     """
-    buffer, scanned, depth = b"", 0, 0
+    buffer, scanned, depth = b"", 0, int(is_inside)
     while chunk := file.read(CHUNK_BYTES):
         buffer += chunk
         begin = 0
@@ -153,16 +197,17 @@ def _elements(file: BinaryIO) -> Iterator[bytes | _Unreadable]:
             if depth == 0 or (mark == b"," and depth == 1):
                 element, begin = buffer[begin : piece.start()], scanned
                 if depth or element.strip():  # blank before the end: an empty array, or one comma too many
-                    yield element
+                    yield element, position + (scanned if depth else piece.start())
             if depth == 0:
                 if (buffer[scanned:] + file.read(CHUNK_BYTES)).strip():
-                    yield _Unreadable(Problem.NOT_JSON, "text after the end of the array", "one array, or lines")
+                    fault = _Unreadable(Problem.NOT_JSON, "text after the end of the array", "one array, or lines")
+                    yield fault, position + piece.start()
                 return
-        buffer, scanned = buffer[begin:], scanned - begin
+        buffer, scanned, position = buffer[begin:], scanned - begin, position + begin
         if len(buffer) > LARGEST_ROW_BYTES:
-            yield _too_large_row()
+            yield _too_large_row(), position
             return
-    yield _Unreadable(Problem.NOT_JSON, "an array that does not end", 'a "]" after the last row')
+    yield _Unreadable(Problem.NOT_JSON, "an array that does not end", 'a "]" after the last row'), position
 
 
 def _row_of(number: int, data: bytes, position: int) -> Row:
