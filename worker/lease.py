@@ -21,6 +21,9 @@ from models.domain.job import CancelWish
 from models.domain.progress import CheckpointSaved, Said
 from models.infra.settings import Settings
 from worker.jobdir import JobDir
+from worker.log_tail import log_tail, paths_of_this_machine
+
+LOG_EVERY_SECONDS = 5.0
 
 T = TypeVar("T")
 
@@ -36,6 +39,8 @@ class Lease:
         self._job_id, self._fence = job.id, job.fence
         self._jobdir = jobdir
         self._offset = 0
+        self._log_size = 0  # of the log whose end is in the row
+        self._log_read_at = -LOG_EVERY_SECONDS
         self._held_since = claimed_at  # time.monotonic() before the claim, so never later than the database's
         self._heard_at = time.monotonic()
         self._turn = threading.Lock()
@@ -100,9 +105,10 @@ class Lease:
         def last() -> T:
             with self._turn:
                 said, offset = self._jobdir.said_since(self._offset)
+                _, tail = self._log()
                 with self._database.write() as session:
                     store = SystemStore(session)
-                    store.record(self._job_id, self._fence, said)
+                    store.record(self._job_id, self._fence, said, log_tail=tail)
                     result = change(store)
                 self._offset = offset
                 self._over.set()
@@ -117,11 +123,12 @@ class Lease:
                 return
             began = time.monotonic()
             said, offset = self._jobdir.said_since(self._offset)
+            log_size, tail = self._log() if began - self._log_read_at >= LOG_EVERY_SECONDS else (self._log_size, None)
             try:
                 with self._database.write() as session:
                     store = SystemStore(session)
                     wish = store.beat(self._job_id, self._fence, self._settings.lease_seconds)
-                    store.record(self._job_id, self._fence, said)
+                    store.record(self._job_id, self._fence, said, log_tail=tail)
             except LeaseLost:
                 self._lost.set()
                 return
@@ -129,6 +136,8 @@ class Lease:
                 log.warning("heartbeat failed", job=self._job_id, fence=self._fence, why=error.message)
                 return
             self._held_since, self._offset, self.wish = began, offset, wish
+            if tail is not None:
+                self._log_size, self._log_read_at = log_size, began
             self._pass_on(said)
         if self.feed is not None:
             self.feed()
@@ -140,6 +149,16 @@ class Lease:
         except Exception as error:  # a thread's door: the attempt must learn why nobody beats
             log.exception("lease broken", job=self._job_id, fence=self._fence)
             self.fault = error
+
+    def _log(self) -> tuple[int, str | None]:
+        """The size of the child's log, and its end where it has grown since the row was written."""
+        try:
+            size = self._jobdir.log.stat().st_size
+        except FileNotFoundError:
+            return self._log_size, None
+        if size == self._log_size:
+            return size, None
+        return size, log_tail(self._jobdir.log, paths_of_this_machine(self._jobdir.root, self._settings.data_dir))
 
     def _pass_on(self, said: list[Said]) -> None:
         if said:

@@ -4,6 +4,7 @@ The child writes them, the supervisor turns them into rows, pages and the API re
 trained token (nats), rates are per second, `step` counts optimiser steps from 1.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -75,3 +76,20 @@ Said = Annotated[
     PhaseBegan | Progressed | StepDone | Evaluated | CheckpointSaved | Remarked, Field(discriminator="type")
 ]
 SAID: TypeAdapter[Said] = TypeAdapter(Said)
+
+
+def seconds_left(done: int, total: int, recent: Sequence[tuple[int, datetime]], now: datetime) -> float | None:
+    """Until `total` at the pace of the `recent` (step, when it was done) of one attempt; None: nothing to go by.
+
+    Evaluations and saves between steps count, as they will come again. A step that takes longer than the pace makes
+    the answer stand still, never negative; clocks of two machines may differ.
+    """
+    if len(recent) < 2 or done >= total:
+        return None
+    (first_step, first_at), (last_step, last_at) = recent[0], recent[-1]
+    seconds, steps = (last_at - first_at).total_seconds(), last_step - first_step
+    if steps < 1 or seconds <= 0:
+        return None
+    pace = seconds / steps
+    since = min(max((now - last_at).total_seconds(), 0.0), pace)
+    return (total - done) * pace - since

@@ -65,9 +65,12 @@ class QueueStore:
             raise _lost(job_id, fence)
         return CancelWish(row.cancel_wish or CancelWish.DISCARD) if row.cancel_requested_at else None
 
-    def record(self, job_id: str, fence: int, said: Sequence[Said]) -> None:
-        """Turn what a child said into rows. Call it in the transaction of a successful `beat`."""
-        changes: dict[str, Any] = {}
+    def record(self, job_id: str, fence: int, said: Sequence[Said], *, log_tail: str | None = None) -> None:
+        """Turn what a child said into rows. Call it in the transaction of a successful `beat`.
+
+        `log_tail` takes the place of the end of the log that is kept; None: it has not changed.
+        """
+        changes: dict[str, Any] = {} if log_tail is None else {"log_tail": log_tail}
         points: dict[tuple[str, int], dict[str, Any]] = {}
         for item in said:
             match item:

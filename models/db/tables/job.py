@@ -45,7 +45,8 @@ class Job(Base):
     total: Mapped[int | None] = mapped_column(BigInteger)
     unit: Mapped[str | None] = mapped_column(String(16))
     trained_tokens: Mapped[int | None] = mapped_column(BigInteger)
-    log_tail: Mapped[str | None] = mapped_column(Text)  # the end of the child's log, at most 16,000 characters
+    # The end of the child's log, at most 16,000 characters. Deferred: a list of jobs does without.
+    log_tail: Mapped[str | None] = mapped_column(Text, deferred=True)
     resumes: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"))
     request_hash: Mapped[str | None] = mapped_column(String(64))  # drops a client's repeated create
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=db_now())
