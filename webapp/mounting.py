@@ -1,24 +1,36 @@
 """Mounts the pages below the app, behind the view's wall, with every door of Gradio's that we do not use shut."""
 
 import os
+import re
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 from fastapi import FastAPI
+from jinja2 import ChoiceLoader, DictLoader
 from starlette.routing import Mount
+from starlette.types import Lifespan
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read while gradio is imported
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import gradio as gr
+from gradio.routes import templates
 
 from webapp.deps import Deps
 from webapp.pages import all_pages, build_pages
 from webapp.routes.view_wall import ViewWall
-from webapp.theme import HEAD, theme
+from webapp.theme import EARLY_HEAD, HEAD, theme
 
 
 def mount_pages(app: FastAPI, deps: Deps) -> None:
+    """All pages of `webapp.pages`."""
+    mount(app, build_pages(deps), {page.path for page in all_pages()}, deps.settings.data_dir)
+
+
+def mount(app: FastAPI, demo: gr.Blocks, pages: Collection[str], data_dir: Path) -> None:
     """The last mount: whatever no route of ours takes is the view's, or does not exist."""
-    demo = build_pages(deps)
+    _clean_index()
     demo.has_launched = True  # only then does Gradio check the files that inputs name
     assert demo.has_launched
     view = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
@@ -33,10 +45,39 @@ def mount_pages(app: FastAPI, deps: Deps) -> None:
         run_history=False,
         show_error=False,
         allowed_paths=[],
-        blocked_paths=[str(deps.settings.data_dir)],
+        blocked_paths=[str(data_dir)],
         max_file_size=1,
         enable_monitoring=False,
         mcp_server=False,
         pwa=False,
     )
-    app.router.routes.append(Mount("", ViewWall(view, frozenset(page.path for page in all_pages()))))
+    waiting = demo._queue.pending_event_ids_session  # by session hash; Gradio has no public way to ask
+    wall = ViewWall(view, pages, lambda event, session: event in waiting.get(session, ()))
+    app.router.routes.append(Mount("", wall))
+    app.router.lifespan_context = _both(app.router.lifespan_context, view)
+
+
+def _both(ours: Lifespan[FastAPI], view: FastAPI) -> Lifespan[FastAPI]:
+    """A mounted app's lifespan is not run by itself, and Gradio's queue starts in it."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with ours(app), view.router.lifespan_context(view):
+            yield
+
+    return lifespan
+
+
+def _clean_index() -> None:
+    """Gradio's page without what it says of other hosts, and without its frame script and manifest: we use neither."""
+    source, name = templates.env.loader, "frontend/index.html"
+    assert source is not None
+    text = source.get_source(templates.env, name)[0]
+    if EARLY_HEAD in text:
+        return  # this process has mounted before
+    text = re.sub(r'<meta\s+(property="og:|name="twitter:)[^>]*>\s*', "", text)
+    text = re.sub(r'<link rel="manifest"[^>]*>\s*', "", text)
+    text = re.sub(r"<script>(?:(?!</script>).)*iframeResizer(?:(?!</script>).)*</script>\s*", "", text, flags=re.S)
+    text = text.replace("<head>", f"<head>{EARLY_HEAD}", 1)
+    templates.env.loader = ChoiceLoader([DictLoader({name: text}), source])
+    templates.env.cache = None

@@ -2,11 +2,13 @@
 
 from gradio.themes import Base
 
-HEAD = (
+# In the page itself, for the first paint: Gradio adds HEAD by script, after its own styles, so that ours decide.
+EARLY_HEAD = (
+    '<meta name="description" content="Tuneroom: fine-tune language models with your team.">'
     '<link rel="icon" href="/ui/icon.svg" type="image/svg+xml">'
-    '<link rel="stylesheet" href="/ui/tuneroom.css">'
-    '<script src="/ui/theme.js"></script><script src="/ui/app.js" defer></script>'
+    '<link rel="stylesheet" href="/ui/tuneroom.css"><script src="/ui/theme.js"></script>'
 )
+HEAD = '<link rel="stylesheet" href="/ui/tuneroom.css"><script src="/ui/app.js" defer></script>'
 FONT = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "DejaVu Sans", "sans-serif")
 MONO = ("ui-monospace", "SF Mono", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
 

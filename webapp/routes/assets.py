@@ -4,7 +4,7 @@ from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from models.domain.errors import NotFound
@@ -16,12 +16,15 @@ router = APIRouter()
 
 
 @router.get("/ui/{name}")
-def asset(name: str) -> Response:
+def asset(name: str, request: Request) -> Response:
     found = _all().get(name)
     if found is None:
         raise NotFound(words.no_such_address(f"/ui/{name}"))
     body, kind, etag = found
-    return Response(body, media_type=kind, headers={"Cache-Control": "no-cache", "ETag": etag})
+    headers = {"Cache-Control": "no-cache", "ETag": etag}
+    if request.headers.get("if-none-match") == etag:
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type=kind, headers=headers)
 
 
 @cache
