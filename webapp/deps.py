@@ -8,6 +8,7 @@ from models.infra.broker import Broker
 from models.infra.secrets import load_key
 from models.infra.settings import Settings
 from models.infra.storage import Storage
+from models.infra.stored_rows import StoredRows
 from models.infra.streams import Streams
 
 
@@ -18,6 +19,7 @@ class Deps:
     settings: Settings
     database: Database
     storage: Storage
+    rows: StoredRows
     broker: Broker
     streams: Streams
     secret_key: bytes
@@ -26,10 +28,12 @@ class Deps:
     def open(cls, settings: Settings) -> Self:
         """Connects to nothing yet, so that a web process starts while its broker or database is away."""
         settings.data_dir.mkdir(parents=True, exist_ok=True)
+        storage = Storage(settings.storage)
         return cls(
             settings=settings,
             database=Database(settings.database),
-            storage=Storage(settings.storage),
+            storage=storage,
+            rows=StoredRows(storage),
             broker=Broker(settings),
             streams=Streams(settings.redis_py_url),
             secret_key=load_key(settings.key_file),

@@ -1,13 +1,34 @@
 """TeamStore's datasets and files (versions)."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, or_, select
 
+from models.db.store.garbage import remember
 from models.db.store.scope import Page, Scoped, absent
-from models.db.tables import Blob, Dataset, DatasetVersion
+from models.db.tables import Blob, Dataset, DatasetVersion, Job, User
 from models.domain.access import Kind, Verb
+from models.domain.errors import Conflict
 from models.domain.ids import new_id
+from models.domain.job import JobKind
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetRow:
+    """A dataset with its newest version that was not deleted, and how many there are."""
+
+    dataset: Dataset
+    newest: DatasetVersion
+    versions: int
+    maker: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionRow:
+    version: DatasetVersion
+    maker: str | None
 
 
 class TeamData(Scoped):
@@ -19,14 +40,129 @@ class TeamData(Scoped):
         """A new dataset with its first version. `shared` makes a sample that everybody reads."""
         team = None if shared else self.team
         self.require(Verb.CREATE, Kind.DATASET, team, self.user, "datasets")
-        if self.session.get(Blob, (scope, sha256)) is None:
-            self.session.add(Blob(scope=scope, sha256=sha256, size=size))
         dataset = Dataset(id=new_id("dataset"), team_id=team, name=filename, created_by=self.user)
         self.session.add(dataset)
         self.session.flush()
+        return self._add_version(dataset, 1, filename, purpose, scope, sha256, size)
+
+    def add_version(
+        self, dataset_id: str, *, filename: str, purpose: str, scope: str, sha256: str, size: int
+    ) -> DatasetVersion:
+        """The next version of a dataset. Numbers are never used again, also not those of deleted versions."""
+        dataset = self.dataset_for_version(dataset_id)
+        self.session.execute(select(Dataset.id).where(Dataset.id == dataset_id).with_for_update())  # one at a time
+        last = self.session.scalar(
+            select(func.max(DatasetVersion.number)).where(DatasetVersion.dataset_id == dataset_id)
+        )
+        return self._add_version(dataset, (last or 0) + 1, filename, purpose, scope, sha256, size)
+
+    def dataset_for_version(self, dataset_id: str) -> Dataset:
+        """The dataset, if the principal may add to it. Raises NotFound, Forbidden, or Conflict for samples."""
+        dataset = self.dataset(dataset_id, Verb.CHANGE)
+        if dataset.team_id is None:
+            raise Conflict(f"{dataset.name} is a sample and stays as it is. Upload the file as a dataset of its own.")
+        return dataset
+
+    def dataset(self, dataset_id: str, verb: Verb = Verb.READ) -> Dataset:
+        row = self.session.scalar(
+            select(Dataset).where(
+                Dataset.id == dataset_id, Dataset.deleted_at.is_(None), self.within(Dataset.team_id, shared=True)
+            )
+        )
+        if row is None:
+            raise absent("dataset", dataset_id)
+        self.require(verb, Kind.DATASET, row.team_id, row.created_by, "this dataset")
+        return row
+
+    def search_datasets(self, words: str, *, limit: int, offset: int) -> tuple[list[DatasetRow], int]:
+        """The team's own, newest change first, then the samples; with how many there are in all.
+
+        Every word stands in the name, the format or the maker's address.
+        """
+        live = (
+            select(
+                DatasetVersion.dataset_id,
+                func.max(DatasetVersion.number).label("number"),
+                func.count().label("versions"),
+            )
+            .where(DatasetVersion.deleted_at.is_(None), self.within(DatasetVersion.team_id, shared=True))
+            .group_by(DatasetVersion.dataset_id)
+            .subquery()
+        )
+        newest = (DatasetVersion.dataset_id == live.c.dataset_id) & (DatasetVersion.number == live.c.number)
+        query = (
+            select(Dataset, DatasetVersion, live.c.versions, User.email)
+            .join(live, live.c.dataset_id == Dataset.id)
+            .join(DatasetVersion, newest)
+            .outerjoin(User, User.id == Dataset.created_by)
+            .where(Dataset.deleted_at.is_(None), self.within(Dataset.team_id, shared=True))
+        )
+        places = (Dataset.name, DatasetVersion.format, User.email)
+        for word in words.lower().split()[:8]:
+            query = query.where(
+                or_(*(func.lower(func.coalesce(place, "")).contains(word, autoescape=True) for place in places))
+            )
+        total = self.session.scalar(select(func.count()).select_from(query.subquery())) or 0
+        ordered = query.order_by(Dataset.team_id.is_(None), DatasetVersion.id.desc()).limit(limit).offset(offset)
+        return [
+            DatasetRow(dataset=row[0], newest=row[1], versions=row[2], maker=row[3])
+            for row in self.session.execute(ordered)
+        ], total
+
+    def versions_of(self, dataset_id: str) -> list[VersionRow]:
+        """Newest first, without the deleted ones."""
+        self.dataset(dataset_id)
+        query = (
+            select(DatasetVersion, User.email)
+            .outerjoin(User, User.id == DatasetVersion.created_by)
+            .where(DatasetVersion.dataset_id == dataset_id, DatasetVersion.deleted_at.is_(None))
+            .order_by(DatasetVersion.number.desc())
+        )
+        return [VersionRow(version=row[0], maker=row[1]) for row in self.session.execute(query)]
+
+    def trainings_on(self, dataset_ids: Sequence[str]) -> dict[str, list[Job]]:
+        """The team's trainings that used any version of these datasets, deleted versions too; newest first."""
+        files = select(DatasetVersion.id, DatasetVersion.dataset_id).where(
+            DatasetVersion.dataset_id.in_(dataset_ids), self.within(DatasetVersion.team_id, shared=True)
+        )
+        dataset_of = {file: dataset for file, dataset in self.session.execute(files)}  # noqa: C416 - rows, not pairs
+        training, validation = (Job.spec[("data", field)].as_string() for field in ("training_file", "validation_file"))
+        query = (
+            select(Job, training, validation)
+            .where(
+                Job.kind == JobKind.TRAIN,
+                Job.deleted_at.is_(None),
+                self.within(Job.team_id),
+                or_(training.in_(dataset_of), validation.in_(dataset_of)),
+            )
+            .order_by(Job.id.desc())
+        )
+        found: dict[str, list[Job]] = {dataset_id: [] for dataset_id in dataset_ids}
+        for job, *files_used in self.session.execute(query):
+            for dataset_id in sorted({dataset_of[file] for file in files_used if file in dataset_of}):
+                found[dataset_id].append(job)
+        return found
+
+    def checks_of(self, file_ids: Sequence[str]) -> dict[str, Job]:
+        """The newest check of each of these files, by file."""
+        query = (
+            select(Job)
+            .where(
+                Job.kind == JobKind.CHECK_DATA,
+                Job.spec["file"].as_string().in_(file_ids),
+                self.within(Job.team_id, shared=True),
+            )
+            .order_by(Job.id)
+        )
+        return {job.spec["file"]: job for job in self.session.scalars(query)}
+
+    def _add_version(
+        self, dataset: Dataset, number: int, filename: str, purpose: str, scope: str, sha256: str, size: int
+    ) -> DatasetVersion:
+        remember(self.session, [Blob(scope=scope, sha256=sha256, size=size)])
         version = DatasetVersion(
-            id=new_id("file"), dataset_id=dataset.id, team_id=team, filename=filename, purpose=purpose,
-            scope=scope, sha256=sha256, size=size, created_by=self.user,
+            id=new_id("file"), dataset_id=dataset.id, team_id=dataset.team_id, number=number, filename=filename,
+            purpose=purpose, scope=scope, sha256=sha256, size=size, created_by=self.user,
         )  # fmt: skip
         self.session.add(version)
         self.session.flush()

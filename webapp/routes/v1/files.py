@@ -23,12 +23,15 @@ def create(
     file: UploadFile,
     purpose: Annotated[str, Form()],
     expires_anchor: Annotated[str | None, Form(alias="expires_after[anchor]")] = None,
+    dataset: Annotated[str | None, Form(alias="tuneroom_dataset", max_length=80)] = None,
 ) -> dict[str, Any]:
+    """With `tuneroom_dataset` the file is that dataset's next version."""
     if purpose not in PURPOSES:
         raise Invalid(f"The purpose {purpose[:40]!r} is not offered; send purpose=fine-tune.", param="purpose")
     if expires_anchor is not None:
         raise Invalid("Files do not expire here. Leave expires_after out and delete the file.", param="expires_after")
-    return file_object(upload_file(parts, caller, file.filename or "", file.file, purpose))
+    made = upload_file(parts, caller, file.filename or "", file.file, purpose, dataset_id=dataset or None)
+    return file_object(made)
 
 
 @router.get("")
@@ -86,6 +89,7 @@ def file_object(file: File) -> dict[str, Any]:
         "expires_at": None,
         "tuneroom": {
             "dataset": file.dataset_id,
+            "version": file.number,
             "sha256": file.sha256,
             "format": file.format,
             "rows": file.rows,
