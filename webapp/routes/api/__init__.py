@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from webapp.routes.api import adapters, bases, deleting, jobs, me, merges
+from webapp.routes.api import adapters, bases, datasets, deleting, jobs, me, merges
 
 router = APIRouter(prefix="/api/v1")
-for _part in (adapters, merges, jobs, bases, me, deleting):
+for _part in (adapters, datasets, merges, jobs, bases, me, deleting):
     router.include_router(_part.router)
