@@ -1,9 +1,11 @@
 """Builders: people, teams and jobs in a database."""
 
+from sqlalchemy.orm import Session
+
 from models.db.engine import Database
 from models.db.store.system import DEFAULT_TEAM, SystemStore
 from models.db.store.team import TeamStore
-from models.db.tables import Job, Team
+from models.db.tables import Adapter, BaseModel, Job, Team
 from models.domain.access import Member, Role, System
 from models.domain.ids import TeamId, UserId, new_id
 from models.domain.job import JobKind
@@ -30,3 +32,21 @@ def make_team(database: Database, name: str) -> TeamId:
 def make_job(database: Database, kind: JobKind = JobKind.TOY, team: TeamId = DEFAULT_TEAM, **spec) -> Job:
     with database.write() as session:
         return TeamStore(session, System(team=team)).submit(kind, {"count": 3, **spec})
+
+
+def make_adapter(session: Session, member: Member, base_name: str = "tiny") -> Adapter:
+    """An adapter with its finished training and its base, as rows only: nothing lies in storage."""
+    stored = {"scope": f"team/{member.team}", "tree_sha256": "a" * 64, "size": 1}
+    job = TeamStore(session, member).submit(JobKind.TRAIN, {})
+    base = BaseModel(
+        id=new_id("base"), name=base_name, source="gguf", reference="tiny.gguf", facts={}, shapes={}, **stored
+    )
+    session.add(base)
+    session.flush()
+    adapter = Adapter(
+        id=new_id("adapter"), team_id=member.team, name=f"ft:{base_name}:team::{job.id[-8:]}", job_id=job.id,
+        base_id=base.id, quantisation="nf4", manifest={}, created_by=member.user, **stored,
+    )  # fmt: skip
+    session.add(adapter)
+    session.flush()
+    return adapter

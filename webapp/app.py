@@ -7,15 +7,16 @@ import anyio.to_thread
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
+from models.infra.care import Carer
 from models.infra.sweep import Sweeper
 from webapp.deps import Deps
-from webapp.routes import api, assets, entrance, health, home, v1
+from webapp.routes import api, assets, entrance, health, home, invite, links, setup, v1
 from webapp.routes.answers import answer_errors
 from webapp.routes.body_limit import BodyLimit
 from webapp.routes.door import Door
 from webapp.routes.guard import Guard
 
-ROUTERS = (v1.router, api.router, assets.router, entrance.router, home.router)
+ROUTERS = (v1.router, api.router, assets.router, entrance.router, home.router, links.router, setup.router, invite.router)
 
 
 def make_app(deps: Deps, *, with_pages: bool = False) -> FastAPI:
@@ -51,6 +52,8 @@ def make_app(deps: Deps, *, with_pages: bool = False) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     deps: Deps = app.state.deps
     sweeper = Sweeper(deps.database, deps.broker, deps.settings).start()
+    carer = Carer(deps.database, deps.storage, deps.settings).start()
     yield
+    carer.stop()
     await anyio.to_thread.run_sync(sweeper.stop)
     await deps.streams.close_async()

@@ -1,18 +1,33 @@
 """Runs the web process until SIGTERM or SIGINT. One process a replica: more would each need their own streams."""
 
+import logging
+import os
+import sys
+import threading
+import time
+
+import structlog
 import uvicorn
 
+from models.db.migrations import head, revision_of
+from models.domain.errors import AppError
+from models.infra.lifeline import KEPT
 from models.infra.settings import Settings
+from webapp.actions.set_up import new_setup_link
 from webapp.app import make_app
 from webapp.deps import Deps
 
 SHUTDOWN_SECONDS = 5  # for streams that are still open
+ASK_EVERY_SECONDS = 2.0
 
 
 def serve(settings: Settings, fd: int | None = None) -> None:
     """Listen on host and port, or on the socket that `fd` is. Raises Invalid for an address that is not safe."""
+    log_plainly()
     settings.check_bind()
     deps = Deps.open(settings)
+    if KEPT not in os.environ:  # `up` says it itself, once a start
+        threading.Thread(target=_say_setup_link, args=(deps,), daemon=True).start()
     try:
         uvicorn.run(
             make_app(deps, with_pages=True),
@@ -28,3 +43,29 @@ def serve(settings: Settings, fd: int | None = None) -> None:
         )
     finally:
         deps.close()
+
+
+def _say_setup_link(deps: Deps) -> None:
+    """Once the database answers and is up to date; the web process may start before both."""
+    while not deps.database.is_alive() or revision_of(deps.database.writer) != head():
+        time.sleep(ASK_EVERY_SECONDS)
+    settings = deps.settings
+    try:
+        if link := new_setup_link(deps.database, settings.public_url or settings.local_url):
+            print(f"Set up the first administrator: {link}", flush=True)
+    except AppError as error:
+        print(f"No setup link could be made: {error.message}", flush=True)
+
+
+def log_plainly() -> None:
+    """One line of facts each, to stderr. Tracebacks without local variables: those hold keys, cookies and tokens."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(key_order=("timestamp", "level", "event"), sort_keys=False),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

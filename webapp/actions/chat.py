@@ -12,9 +12,9 @@ import structlog
 
 from models.db.store.system import SystemStore
 from models.db.store.team import TeamStore
-from models.domain.access import Principal
+from models.domain.access import Key, Member, Principal
 from models.domain.chat import ChatRequest, Delta, Done, Failed, Sampling, TokenEvent
-from models.domain.errors import Code, Unavailable, from_json
+from models.domain.errors import AppError, Code, Unavailable, from_json
 from models.domain.ids import new_id
 from models.domain.job import Lane
 from webapp.deps import Deps
@@ -30,27 +30,39 @@ class Asked:
     model: str
     asked_at: datetime
     has_worker: bool
+    person: str | None  # whose running answers this is one of
 
 
 def ask(
-    deps: Deps, principal: Principal, model: str, messages: tuple[dict[str, Any], ...], sampling: Sampling
+    deps: Deps,
+    principal: Principal,
+    model: str,
+    messages: tuple[dict[str, Any], ...],
+    sampling: Sampling,
+    *,
+    request_id: str | None = None,
 ) -> Asked:
-    """Raises NotFound (model), Forbidden, or Unavailable where the broker does not answer."""
+    """Raises NotFound (model), Forbidden, Unavailable where the broker does not answer, or AppError(rate_limited)."""
     with deps.database.read() as session:
         served = TeamStore(session, principal).served(model).served
         workers = SystemStore(session).workers(deps.settings.lease_seconds)
     now = datetime.now(UTC)
     request = ChatRequest(
-        request_id=new_id("chatcmpl"),
+        request_id=request_id or new_id("chatcmpl"),
         model=served,
         messages=messages,
         sampling=sampling,
         deadline_at=now + timedelta(seconds=deps.settings.answer_seconds),
     )
     deps.streams.announce_reader(request.request_id)  # before the request: a quick worker drops what nobody reads
+    person = principal.user if isinstance(principal, Member | Key) else None  # a link has its own caps
+    if person is not None and not deps.streams.take_place(person, request.request_id, deps.settings.answers_per_person):
+        raise _too_many(deps.settings.answers_per_person)
     deps.broker.ask(request.model_dump_json())
     has_worker = any(worker.lane == Lane.CHAT for worker in workers)
-    return Asked(request_id=request.request_id, model=served.public_id, asked_at=now, has_worker=has_worker)
+    return Asked(
+        request_id=request.request_id, model=served.public_id, asked_at=now, has_worker=has_worker, person=person
+    )
 
 
 class Following:
@@ -81,9 +93,8 @@ class Following:
     async def aclose(self) -> None:
         self._pump.cancel()
         await asyncio.wait({self._pump})
-        if not self._has_ended:
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(_stop, self._deps, self._asked.request_id)
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(_end, self._deps, self._asked, self._has_ended)
 
     async def _listen(self) -> None:
         settings, request_id = self._deps.settings, self._asked.request_id
@@ -105,11 +116,22 @@ class Following:
             self._heard.put_nowait(None)
 
 
-def _stop(deps: Deps, request_id: str) -> None:
+def _end(deps: Deps, asked: Asked, has_ended: bool) -> None:
     try:
-        deps.streams.ask_stop(request_id)
+        if not has_ended:
+            deps.streams.ask_stop(asked.request_id)
+        if asked.person is not None:
+            deps.streams.give_place(asked.person, asked.request_id)
     except Unavailable as error:
-        log.warning("stop not asked; the missing reader will be noticed", request=request_id, reason=error.message)
+        log.warning("end not told; the missing reader will be noticed", request=asked.request_id, reason=error.message)
+
+
+def _too_many(most: int) -> AppError:
+    return AppError(
+        f"You have {most} answers running, the most one person may have at a time. "
+        "Wait for one to end, or stop one, and ask again.",
+        code=Code.RATE_LIMITED,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

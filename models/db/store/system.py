@@ -6,6 +6,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from models.db.store.doors import DoorsStore
+from models.db.store.forgetting import ForgettingStore
+from models.db.store.garbage import GarbageStore
 from models.db.store.links import LinksStore
 from models.db.store.people import PeopleStore
 from models.db.store.queue import QueueStore
@@ -18,7 +20,7 @@ T = TypeVar("T")
 DEFAULT_TEAM = TeamId("team-default")
 
 
-class SystemStore(QueueStore, PeopleStore, DoorsStore, LinksStore):
+class SystemStore(QueueStore, PeopleStore, DoorsStore, LinksStore, GarbageStore, ForgettingStore):
     """Claim and sweep, sign-in and keys, and the look-ups that staging a job needs."""
 
     def __init__(self, session: Session) -> None:

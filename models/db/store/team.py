@@ -9,12 +9,14 @@ from sqlalchemy.orm import Session
 
 from models.db.store.deleting import TeamDeleting
 from models.db.store.team_links import TeamLinks
+from models.db.store.team_people import TeamPeople
 from models.db.store.team_shelf import TeamShelf
+from models.db.store.team_trainings import TeamTrainings
 from models.db.tables import Membership, Team, User
 from models.domain.access import Principal
 
 
-class TeamStore(TeamDeleting, TeamShelf, TeamLinks):
+class TeamStore(TeamDeleting, TeamShelf, TeamLinks, TeamTrainings, TeamPeople):
     """One principal's view of the database."""
 
     def __init__(self, session: Session, principal: Principal) -> None:

@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from webapp.routes.api import adapters, bases, datasets, deleting, jobs, me, merges
+from webapp.routes.api import account, adapters, bases, conversations, datasets, deleting, jobs, links, me, merges, people
 
 router = APIRouter(prefix="/api/v1")
-for _part in (adapters, datasets, merges, jobs, bases, me, deleting):
+for _part in (adapters, datasets, merges, jobs, bases, links, me, deleting, conversations, account, people):
     router.include_router(_part.router)

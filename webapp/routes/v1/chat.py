@@ -35,12 +35,12 @@ async def complete(parts: Parts, caller: Caller, body: ChatBody, request: Reques
         return await _whole(parts, asked, request)
     following = Following(parts, asked)
     try:
-        first = await _first_token(following)
+        first = await first_token(following)
     except BaseException:
         await following.aclose()
         raise
     wants_usage = body.stream_options is not None and body.stream_options.include_usage
-    return AnswerStream(following, _chunks(following, first, asked, wants_usage))
+    return AnswerStream(following, chunks(following, first, asked, wants_usage))
 
 
 class AnswerStream(StreamingResponse):
@@ -80,7 +80,7 @@ async def _until_gone(request: Request) -> None:
         pass
 
 
-async def _first_token(following: Following) -> TokenEvent | None:
+async def first_token(following: Following) -> TokenEvent | None:
     """Waits shortly, so that what fails at once fails with a status and not in mid-stream."""
     clock = asyncio.get_running_loop()
     deadline = clock.time() + PATIENCE_SECONDS
@@ -91,7 +91,7 @@ async def _first_token(following: Following) -> TokenEvent | None:
     return None
 
 
-async def _chunks(
+async def chunks(
     following: Following, first: TokenEvent | None, asked: Asked, wants_usage: bool
 ) -> AsyncIterator[bytes]:
     """The answer as `data:` lines. A failure in mid-stream is a last line with the error object."""
