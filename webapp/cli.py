@@ -3,7 +3,7 @@
 import typer
 
 from webapp.commands.bases import base
-from webapp.commands.care import doctor, migrate
+from webapp.commands.care import doctor, gc, migrate
 from webapp.commands.people import key, user
 from webapp.commands.run import demo, up, web
 from webapp.commands.workers import worker
@@ -20,6 +20,7 @@ app.command()(web)
 app.command()(demo)
 app.command()(migrate)
 app.command()(doctor)
+app.command()(gc)
 app.add_typer(user, name="user")
 app.add_typer(key, name="key")
 app.add_typer(base, name="base")

@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -90,6 +90,15 @@ class Cache:
                 return
             if self._evict(path):
                 total -= size
+
+    def forget_unused(self, seconds: float) -> int:
+        """Evict what nobody used for so long, and what killed processes left half-arrived; how many entries went."""
+        before = time.time() - seconds
+        for path in (self._root / "arriving").iterdir():
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < before:
+                    _remove(path)
+        return sum(self._evict(path) for used_at, _, path in self._entries() if used_at < before)
 
     def _hold(self, room: str, sha256: str, bring: Callable[[Path], None], watch: Watch) -> Path:
         entry = self._root / room / sha256

@@ -29,6 +29,7 @@ from worker.device_cap import cap_device_memory
 from worker.jobs_app import wait_until_migrated
 from worker.logs import log_plainly
 from worker.presence import Presence
+from worker.tidying import Tidying
 
 LOOK_SECONDS = 0.25  # between two looks at Redis for a stop or a reader that left, whatever the speed of tokens
 GRACE_SECONDS = 5.0  # of a shutdown, for the running answer to end by itself
@@ -46,6 +47,8 @@ def main() -> None:
     database = Database(settings.database)
     wait_until_migrated(database)
     app, close = build(settings)
+    settings.jobs_dir.mkdir(parents=True, exist_ok=True)
+    Tidying(database, Cache(settings, Storage(settings.storage)), settings).start()  # a machine may only chat
     presence = Presence(
         settings, database, lane=Lane.CHAT, device=settings.chat_device, slots=settings.chat_concurrency
     ).start()

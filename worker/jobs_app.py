@@ -20,6 +20,7 @@ from models.db.migrations import config, revision_of
 from models.domain.errors import AppError, Unavailable
 from models.domain.job import Lane
 from models.infra.broker import RING_TASK, Broker, make_celery
+from models.infra.care import Carer
 from models.infra.lifeline import when_keeper_ends
 from models.infra.settings import Settings
 from models.infra.storage import Storage
@@ -29,6 +30,7 @@ from worker.logs import log_plainly
 from worker.presence import Presence
 from worker.slots import Slots
 from worker.supervise import Desk
+from worker.tidying import Tidying
 
 MIGRATED_WITHIN_SECONDS = 60.0
 CELERY_END_SECONDS = 5.0  # a warm shutdown waits for a broker that is away; then we end without it
@@ -53,6 +55,8 @@ def main(lane: Lane) -> None:
     slots = Slots(desk, lane, presence.worker_id)
     broker = Broker(settings)
     sweeper = Sweeper(database, broker, settings).start()
+    carer = Carer(database, storage, settings).start()
+    Tidying(database, desk.cache, settings).start()
     threading.Thread(target=_look_around, args=(desk, slots), name="look", daemon=True).start()
     when_keeper_ends(lambda: os.kill(os.getpid(), signal.SIGTERM))
     celery = make_celery(settings)
@@ -64,6 +68,7 @@ def main(lane: Lane) -> None:
     finally:
         drain.set()
         sweeper.stop()
+        carer.stop()
         _end(desk, slots, presence)
 
 

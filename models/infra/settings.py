@@ -67,9 +67,20 @@ class Settings(BaseSettings):
     )
     chat_concurrency: int = Field(default=16, ge=1, le=256, description="Live requests of one chat worker")
     answer_seconds: float = Field(default=300, gt=0, description="An answer nobody could start by then is dropped")
+    answers_per_person: int = Field(default=5, ge=1, le=1000, description="Running answers of one person, at most")
 
     max_upload_bytes: int = Field(default=500 * 10**6, ge=1)
     cache_bytes: int = Field(default=50 * 10**9, ge=10**8, description="Local copies of bases and datasets, at most")
+    care_seconds: float = Field(default=3600, gt=0, description="How often garbage and old records are looked for")
+    gc_after_seconds: float = Field(
+        default=24 * 3600, gt=0, description="Bytes that nothing refers to stay this long, so that no race loses them"
+    )
+    keep_logs_days: float = Field(
+        default=30, gt=0, description="Logs, job folders and checkpoints of jobs that ended without a result"
+    )
+    keep_traces_days: float = Field(
+        default=90, gt=0, description="Tries to sign in, ended sign-ins, used invitations, single uses of links"
+    )
     hub_offline: bool = Field(default=False, description="True refuses every download from the model hub")
 
     @field_validator("data_dir")
@@ -116,6 +127,12 @@ class Settings(BaseSettings):
         if self.redis_url.startswith("unix://"):
             return "redis+socket://" + self.redis_url.removeprefix("unix://").replace("?db=", "?virtual_host=")
         return self.redis_url
+
+    @cached_property
+    def local_url(self) -> str:
+        """Where this machine reaches the app; links for people say `public_url` where it is set."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     @cached_property
     def jobs_dir(self) -> Path:

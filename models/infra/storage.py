@@ -2,6 +2,10 @@
 
 Scopes keep teams apart ("shared", "team/<id>"): equal bytes are stored once within a scope and never across,
 so that nobody learns what others have. Knows no database; rows about blobs are the store's business.
+
+A file's time of change says when it was last put: putting bytes that are there renews it. Whoever clears away
+(`models.infra.care`) takes only what was not put for long, so bytes and the row that names them may be apart for
+hours and still meet.
 """
 
 import hashlib
@@ -10,7 +14,8 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO
 
@@ -25,6 +30,8 @@ from models.domain.training import Spec
 
 CHUNK_BYTES = 1 << 20
 SHARED = "shared"
+NOTE = "installation"  # whose files these are
+DOOMED = ".doomed"  # on its way out, see `discard`
 
 
 def team_scope(team: str) -> str:
@@ -37,6 +44,16 @@ class BlobRef(Spec):
     scope: str
     sha256: Sha256
     size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredFile:
+    """A blob as storage has it. `put_at`: seconds since 1970."""
+
+    scope: str
+    sha256: Sha256
+    size: int
+    put_at: float
 
 
 class TreeFile(Spec):
@@ -104,7 +121,7 @@ class Storage:
                     os.fsync(out.fileno())
             ref = BlobRef(scope=scope, sha256=Sha256(digest.hexdigest()), size=size)
             final = self._path(scope, ref.sha256)
-            if not self._fs.exists(final):
+            if not self._renewed(final):
                 self._fs.makedirs(final.rsplit("/", 1)[0], exist_ok=True)
                 if self.is_local:
                     Path(staged).chmod(0o440)
@@ -176,6 +193,87 @@ class Storage:
         finally:
             shutil.rmtree(staged, ignore_errors=True)
         return listing
+
+    def belongs_to(self, installation: str) -> bool:
+        """Whether these files are of this installation, by a note that the first one to ask leaves here."""
+        note = f"{self._root}/{NOTE}"
+        if not self._fs.exists(note):
+            self._fs.makedirs(self._root, exist_ok=True)
+            self._fs.pipe_file(note, installation.encode())
+        return self._fs.cat_file(note) == installation.encode()
+
+    def files(self) -> Iterator[StoredFile]:
+        """Every blob with the time it was last put. First finishes what a `discard` that was killed had begun."""
+        self._fs.invalidate_cache()
+        for path in self._below(self._root):
+            if path.endswith(DOOMED):
+                self._restore(path)
+        for path, size in self._below(self._root).items():
+            folder, _, name = path.removeprefix(f"{self._root}/").rpartition("/")
+            scope, _, prefix = folder.rpartition("/")
+            with suppress(FileNotFoundError):  # gone meanwhile
+                if len(name) == 64 and name[:2] == prefix:
+                    yield StoredFile(scope=scope, sha256=Sha256(name), size=size, put_at=self._put_at(path))
+
+    def discard(self, file: StoredFile, before: float) -> bool:
+        """Remove a blob unless it was put at or after `before` (seconds since 1970); True if it is gone.
+
+        On a local disk the file is moved aside first and looked at again, so that who puts the same bytes at this
+        moment either renews the one aside, which then comes back, or finds none and writes them. Object stores
+        have no such move: there the last look and the removal are two requests.
+        """
+        path = self._path(file.scope, file.sha256)
+        aside = path + DOOMED if self.is_local else path
+        try:
+            if self.is_local:
+                Path(path).rename(aside)
+            if self._put_at(aside) >= before:
+                self._restore(aside)
+                return False
+            self._fs.rm_file(aside)
+        except FileNotFoundError:
+            return False  # somebody else was quicker
+        return True
+
+    def discard_staged(self, before: float) -> int:
+        """Remove what writers that were killed left half-written before then; how many files."""
+        staging, gone = f"{self._root}/staging", 0
+        for path in self._below(staging):
+            try:
+                if self._put_at(path) < before:
+                    self._fs.rm_file(path)
+                    gone += 1
+            except FileNotFoundError:
+                continue
+        return gone
+
+    def _below(self, folder: str) -> dict[str, int]:
+        """Every file there with its size."""
+        if not self._fs.exists(folder):
+            return {}
+        return {path: facts["size"] for path, facts in self._fs.find(folder, detail=True).items()}
+
+    def _renewed(self, path: str) -> bool:
+        """True if the blob is there, and from now on newly put. Object stores renew by being written again."""
+        if not self.is_local:
+            return False
+        try:
+            os.utime(path)
+        except OSError:  # not there, or another user's: then ours takes its place
+            return False
+        return True
+
+    def _restore(self, aside: str) -> None:
+        if not aside.endswith(DOOMED):
+            return
+        with suppress(FileExistsError, FileNotFoundError):
+            os.link(aside, aside.removesuffix(DOOMED))
+        Path(aside).unlink(missing_ok=True)
+
+    def _put_at(self, path: str) -> float:
+        if self.is_local:
+            return Path(path).stat().st_mtime
+        return self._fs.modified(path).timestamp()
 
     def _path(self, scope: str, sha256: str) -> str:
         if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):

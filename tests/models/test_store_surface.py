@@ -6,11 +6,12 @@ import pytest
 
 from models.db.store.system import SystemStore
 from models.db.store.team import TeamStore
+from models.db.tables import Merge
 from models.domain.access import Member, Role, System
 from models.domain.errors import Forbidden, NotFound
 from models.domain.ids import TeamId
 from models.domain.job import CancelWish, JobKind
-from tests.people import make_member, make_team
+from tests.people import make_adapter, make_member, make_team
 
 SYSTEM = {
     # the queue
@@ -21,7 +22,15 @@ SYSTEM = {
     "team_named", "user_by_email", "add_user", "add_key", "memberships", "principal_of_key", "key_was_used",
     "save_secret", "sealed_secret",
     # browsers, before a request has a principal
-    "add_sign_in", "member_of_sign_in", "sign_in_was_seen", "end_sign_in",
+    "add_sign_in", "member_of_sign_in", "sign_in_was_seen", "end_sign_in", "end_sign_ins_of", "team_to_enter",
+    "has_administrator", "replace_setup_token", "is_setup_token", "use_setup_token", "set_password",
+    "open_invitation", "use_invitation", "is_in_team", "join_team",
+    "is_known_place", "seconds_to_wait", "add_try", "try_succeeded", "forget_tries", "one_at_a_time",
+    # links, before a request has a principal
+    "link_of_token", "link_is_in_force", "count_question", "settle_question", "is_question_of",
+    # clearing away
+    "installation", "drop_checkpoints", "in_use", "old_blobs", "forget", "known_blobs",
+    "forget_logs", "forget_traces", "ended_before",
     # staging and start-up
     "principal", "job", "base", "adapter", "file", "checkpoints",
     "has_base_or_import", "had_base", "has_sample",
@@ -35,6 +44,9 @@ UNSCOPED = {
     "bases",
     "base",
     "delete_base",
+    "may_manage_people",
+    "email_of",
+    "add_team",
 }  # bases are for all; the others read no team's row
 
 
@@ -47,11 +59,30 @@ def test_system_store_has_exactly_these_doors():
 
 
 def test_the_scoping_test_below_knows_every_door_of_team_store():
-    assert public(TeamStore) == UNSCOPED | set(LOOK_UPS) | set(LISTS) | {"add_file", "submit"}
+    assert (
+        public(TeamStore) == UNSCOPED | set(LOOK_UPS) | set(LISTS) | {"add_file", "add_conversation", "submit", "add_link"} | ADDED_PEOPLE
+    )
 
 
+ADDED_PEOPLE = {"add_invitation", "add_my_key"}
 LOOK_UPS = {
+    "link": lambda store, ids: store.link(ids["link"]),
+    "revoke_link": lambda store, ids: store.revoke_link(ids["link"]),
+    "link_uses": lambda store, ids: store.link_uses(ids["link"], limit=5),
+    "write_card": lambda store, ids: store.write_card(ids["adapter"], "mine"),
+    "set_role": lambda store, ids: store.set_role(ids["user"], Role.VIEWER),
+    "remove_person": lambda store, ids: store.remove_person(ids["user"]),
+    "revoke_invitation": lambda store, ids: store.revoke_invitation(ids["invitation"]),
+    "revoke_key": lambda store, ids: store.revoke_key(ids["key"]),
+    "end_my_sign_in": lambda store, ids: store.end_my_sign_in(ids["sign_in"]),
+    "switch_team": lambda store, ids: store.switch_team("team-default"),
     "file": lambda store, ids: store.file(ids["file"]),
+    "dataset": lambda store, ids: store.dataset(ids["dataset"]),
+    "versions_of": lambda store, ids: store.versions_of(ids["dataset"]),
+    "dataset_for_version": lambda store, ids: store.dataset_for_version(ids["dataset"]),
+    "add_version": lambda store, ids: store.add_version(
+        ids["dataset"], filename="a.jsonl", purpose="fine-tune", scope="team/b", sha256="a" * 64, size=1
+    ),
     "delete_file": lambda store, ids: store.delete_file(ids["file"]),
     "delete_dataset": lambda store, ids: store.delete_dataset(ids["dataset"]),
     "delete_job": lambda store, ids: store.delete_job(ids["job"]),
@@ -62,12 +93,30 @@ LOOK_UPS = {
     "events": lambda store, ids: store.events(ids["job"], limit=5),
     "metrics": lambda store, ids: store.metrics(ids["job"], "train_loss"),
     "checkpoints": lambda store, ids: store.checkpoints(ids["job"], limit=5),
-    "adapter": lambda store, ids: store.adapter("adapter-unknown"),
-    "merge": lambda store, ids: store.merge("merge-unknown"),
-    "served": lambda store, ids: store.served("ft:unknown"),
+    "adapter": lambda store, ids: store.adapter(ids["adapter"]),
+    "merge": lambda store, ids: store.merge("merge-1"),
+    "served": lambda store, ids: store.served(ids["adapter"]),
 }
 LISTS = {
+    "links": lambda store, ids: store.links(),
+    "search_adapters": lambda store, ids: store.search_adapters("", limit=5, offset=0)[0],
+    "search_merges": lambda store, ids: store.search_merges("", limit=5, offset=0)[0],
+    "merges_of": lambda store, ids: store.merges_of(ids["adapter"]),
+    "last_merge_job": lambda store, ids: store.last_merge_job(ids["adapter"]),
+    "origin_of": lambda store, ids: store.origin_of(ids["file"]),
+    "people": lambda store, ids: [person for person in store.people() if person.user_id == ids["user"]],
+    "invitations": lambda store, ids: store.invitations(),
+    "my_keys": lambda store, ids: store.my_keys(),
+    "team_keys": lambda store, ids: store.team_keys(),
+    "my_sign_ins": lambda store, ids: store.my_sign_ins(),
+    "usage": lambda store, ids: any(vars(store.usage()).values()),
     "files": lambda store, ids: store.files(limit=5).items,
+    "conversations": lambda store, ids: store.conversations(limit=5).items,
+    "search_datasets": lambda store, ids: store.search_datasets("", limit=5, offset=0)[0],
+    "trainings_on": lambda store, ids: [job for jobs in store.trainings_on([ids["dataset"]]).values() for job in jobs],
+    "checks_of": lambda store, ids: store.checks_of([ids["file"]]),
+    "trainable_files": lambda store, ids: store.trainable_files(limit=5),
+    "past_trainings": lambda store, ids: store.past_trainings("base-1", limit=5),
     "jobs": lambda store, ids: store.jobs(limit=5).items,
     "adapters": lambda store, ids: store.adapters(limit=5).items,
     "merges": lambda store, ids: store.merges(limit=5).items,
@@ -86,7 +135,28 @@ def ids(database):
         store = TeamStore(session, anna)
         file = store.add_file(filename="a.jsonl", purpose="fine-tune", scope="team/a", sha256="a" * 64, size=1)
         job = store.submit(JobKind.TOY, {"count": 1}, request_hash="h" * 64)
-        return {"file": file.id, "dataset": file.dataset_id, "job": job.id, "user": anna.user}
+        key = store.add_my_key("laptop", "k" * 64)
+        invitation = TeamStore(session, as_owner(anna)).add_invitation("i" * 64, Role.VIEWER, None)
+        sign_in = SystemStore(session).add_sign_in(anna.user, anna.team, "s" * 64, address="", agent="")
+        adapter = make_adapter(session, anna)
+        wishes = {"title": "", "sentence": "", "days": 1, "max_requests": 1, "max_tokens": 1}
+        link = store.add_link(adapter, "l" * 64, **wishes)
+        session.add(Merge(
+            id="merge-1", team_id=anna.team, name="merge:1", job_id=adapter.job_id, adapter_id=adapter.id,
+            base_id=adapter.base_id, mode="as_tested", storage_dtype="bf16", scope="s", tree_sha256="a" * 64, size=1,
+            report={},
+        ))  # fmt: skip
+        store.submit(JobKind.MERGE, {"adapter": adapter.id})
+        people = {"key": key.id, "invitation": invitation.id, "sign_in": sign_in.id}
+        return (
+            people
+            | {"adapter": adapter.id, "link": link.id}
+            | {"file": file.id, "dataset": file.dataset_id, "job": job.id, "user": anna.user}
+        )
+
+
+def as_owner(member: Member) -> Member:
+    return Member(user=member.user, team=member.team, role=Role.OWNER)
 
 
 def stranger(database) -> Member:

@@ -1,5 +1,6 @@
 """The command line: quick help, sentences instead of tracebacks, secrets alone on the last line."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -144,3 +145,14 @@ def test_a_device_cap_too_small_to_compute_in_is_refused_by_its_setting(lane, se
     refused = CliRunner().invoke(app, given).exception
     assert isinstance(refused, Invalid)
     assert f"{setting} is 1000" in refused.message
+
+
+def test_gc_says_what_goes_before_and_after_it_went(tuneroom, tmp_path):
+    storage = tmp_path / "var" / "storage" / "shared" / "ab"
+    storage.mkdir(parents=True)
+    garbage = storage / ("ab" + "0" * 62)
+    garbage.write_bytes(b"x" * 2_000_000)
+    assert "0 files" in tuneroom("gc", "--dry-run")
+    os.utime(garbage, (0, 0))
+    assert tuneroom("gc", "--dry-run").startswith("Would remove 1 file, 2.0 MB") and garbage.exists()
+    assert tuneroom("gc").startswith("Removed 1 file, 2.0 MB") and not garbage.exists()

@@ -1,4 +1,6 @@
-"""migrate, doctor: commands that look after an installation."""
+"""migrate, doctor, gc: commands that look after an installation."""
+
+from typing import Annotated
 
 import typer
 
@@ -29,3 +31,24 @@ def doctor(data_dir: DataDir = None) -> None:
         typer.echo(finding.line())
     if any(finding.is_grave for finding in findings):
         raise typer.Exit(1)
+
+
+def gc(
+    data_dir: DataDir = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+) -> None:
+    """Remove stored bytes that nothing refers to any more, and records past their time. Runs by itself hourly."""
+    from models.infra.care import care
+    from webapp.commands.opened import opened_deps
+
+    settings = settings_from(data_dir)
+    with opened_deps(settings) as deps:
+        freed = care(deps.database, deps.storage, settings, dry_run=dry_run)
+    verb = "Would remove" if dry_run else "Removed"
+    files, points = freed.files, freed.checkpoints
+    typer.echo(
+        f"{verb} {files} file{'s' * (files != 1)}, {freed.size / 1e6:,.1f} MB, "
+        f"and {points} checkpoint{'s' * (points != 1)}."
+    )
+    for name, count in freed.old.items():
+        typer.echo(f"{verb} {count} {name}.")

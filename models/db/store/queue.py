@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from models.db.store.artefacts import Artefact, insert_artefact
+from models.db.store.garbage import remember
 from models.db.tables import Blob, Checkpoint, Job, JobEvent, Lease, Metric, Worker, db_now
 from models.domain.errors import AppError, Code, JobFailed, LeaseLost
 from models.domain.job import CancelWish, HeldReason, JobState, Lane, Phase, check_move
@@ -237,16 +238,8 @@ class QueueStore:
         return self.session.scalar(statement.returning(Lease.name)) is not None
 
     def save_blobs(self, blobs: Iterable[Blob]) -> None:
-        """Remember stored bytes; known ones stay as they are, also those that another process adds at this moment."""
-        values = [
-            {"scope": blob.scope, "sha256": blob.sha256, "size": blob.size, "is_tree": bool(blob.is_tree)}
-            for blob in blobs
-        ]
-        if values:
-            table = sqlite if self.session.get_bind().dialect.name == "sqlite" else postgresql
-            # One order for all: two transactions that insert the same rows must not wait for each other.
-            ordered = sorted(values, key=lambda row: (row["scope"], row["sha256"]))
-            self.session.execute(table.insert(Blob).on_conflict_do_nothing(), ordered)
+        """Remember stored bytes; known ones are renewed, also those that another process adds at this moment."""
+        remember(self.session, blobs)
 
     def _move(self, statement: Update) -> bool:
         return _rows(self.session.execute(statement.execution_options(synchronize_session=False))) == 1
