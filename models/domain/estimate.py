@@ -1,11 +1,20 @@
 """What a training will take, from shapes and counts alone. Knows no device and reads no file."""
 
 import math
+from dataclasses import dataclass
 
-from models.domain.training import ScheduleSpec
+from models.domain.base_model import ModuleShape, Shapes
+from models.domain.training import Quantisation, ScheduleSpec
 
 FEWEST_STEPS = 60
 MOST_EPOCHS = 10
+TOKENS_PER_PASS = {"cpu": 4096, "cuda": 16384}  # of one forward pass, where nobody says how many rows it takes
+
+NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)  # 4 bits, one 8-bit scale per 64 weights, one float32 per 256 scales
+TRAINED_BYTES = 4 * 4  # float32: weight, gradient and AdamW's two moments
+ACTIVATION_SHARE = 1.5  # kept for the backward pass per input and output of every linear layer: measured, see docs
+LOGIT_COPIES = 3  # float32 logits, their softmax, their gradient
+PROCESS_BYTES = {"cpu": 450 * 10**6, "cuda": 600 * 10**6}  # Python with torch; CUDA's context
 
 
 def learning_rate(schedule: ScheduleSpec, hidden_size: int) -> float:
@@ -64,3 +73,77 @@ def schedule_remarks(rows: int, schedule: ScheduleSpec) -> tuple[str, ...]:
             "Watch the validation loss, or use fewer."
         )
     return tuple(remarks)
+
+
+def held_back_rows(rows: int, fraction: float) -> int:
+    """How many rows a validation share takes; at least one. Groups that stay together can make it a few fewer."""
+    return max(1, round(rows * fraction)) if fraction > 0 and rows > 1 else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryEstimate:
+    """Bytes at the height of a training, by what takes them."""
+
+    base_bytes: int
+    trained_bytes: int
+    activation_bytes: int
+    logit_bytes: int
+    process_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        parts = (self.base_bytes, self.trained_bytes, self.activation_bytes, self.logit_bytes, self.process_bytes)
+        return sum(parts)
+
+
+def tokens_per_pass(max_length: int, schedule: ScheduleSpec, device: str) -> int:
+    """The largest forward pass, counted with padding: whole rows of `max_length`, as the training plans them."""
+    if schedule.micro_batch_rows is not None:
+        return schedule.micro_batch_rows * max_length
+    return min(schedule.batch_rows * max_length, max(TOKENS_PER_PASS[device], max_length))
+
+
+def memory(
+    shapes: Shapes,
+    *,
+    trainable: int,
+    quantisation: Quantisation,
+    tokens: int,
+    trained_share: float,
+    compute_bytes: int,
+    device: str,
+) -> MemoryEstimate:
+    """An upper estimate for a forward pass of `tokens` tokens, of which `trained_share` carry loss.
+
+    base: every weight in the compute dtype (`compute_bytes` each), linear layers but the head in NF4 where chosen,
+        and then the largest of them once more as it is unpacked for its product;
+    trained: 16 bytes a parameter, float32 weight, gradient and two moments of AdamW;
+    activations: tokens x the summed inputs and outputs of all linear layers x compute_bytes x ACTIVATION_SHARE;
+        fused attention is assumed, which keeps no (T, T) matrix, and no gradient checkpointing;
+    logits: trained tokens x vocabulary x 4 bytes x LOGIT_COPIES;
+    process: PROCESS_BYTES. `device` is "cpu" or "cuda".
+    Source: counting, with ACTIVATION_SHARE and PROCESS_BYTES set by the measured runs in docs/training.md.
+    """
+    linear = [module for module in shapes.modules if module.kind == "linear" and not _is_head(module)]
+    return MemoryEstimate(
+        base_bytes=_base_bytes(shapes, linear, quantisation, compute_bytes),
+        trained_bytes=trainable * TRAINED_BYTES,
+        activation_bytes=round(tokens * sum(sum(one.shape) for one in linear) * compute_bytes * ACTIVATION_SHARE),
+        logit_bytes=round(tokens * trained_share * shapes.vocabulary * 4 * LOGIT_COPIES),
+        process_bytes=PROCESS_BYTES[device],
+    )
+
+
+def _base_bytes(shapes: Shapes, linear: list[ModuleShape], quantisation: Quantisation, compute_bytes: int) -> int:
+    packed = sum(math.prod(module.shape) for module in linear) if quantisation is Quantisation.NF4 else 0
+    unpacked = max((math.prod(module.shape) for module in linear), default=0) if packed else 0
+    return round((shapes.parameters - packed + unpacked) * compute_bytes + packed * NF4_BYTES)
+
+
+def _is_head(module: ModuleShape) -> bool:
+    return module.tied_to is not None or module.name.rpartition(".")[2] in ("lm_head", "embed_out")
+
+
+def seconds(rows: int, epochs: int, seconds_per_row: float, other_seconds: float) -> float:
+    """All steps at the pace of earlier runs, and what such a run spent beside them: loading, evaluating, proving."""
+    return rows * epochs * seconds_per_row + other_seconds

@@ -36,15 +36,46 @@ class TrainOn(StrEnum):
 
 
 class DataSpec(Spec):
-    """Which rows, and how they become tokens."""
+    """Which rows, and how they become tokens. Titles and descriptions are what the form shows."""
 
     training_file: FileId
     validation_file: FileId | None = None
-    validation_fraction: float = Field(default=0.05, ge=0, le=0.5, title="Validation share of the rows, split by group")
-    max_length: int = Field(default=2048, ge=16, le=131_072, title="Longest row, tokens")
-    over_long: OverLong = OverLong.DROP
-    train_on: TrainOn = TrainOn.ASSISTANT
-    template_arguments: dict[str, str | bool | int] = Field(default_factory=dict, max_length=16)
+    validation_fraction: float = Field(
+        default=0.05,
+        ge=0,
+        le=0.5,
+        title="Share held back",
+        description="This share of the rows is never trained on; the loss on it shows whether the model learns or only "
+        "memorises. Rows with the same first question stay together.",
+        json_schema_extra={"unit": "%"},
+    )
+    max_length: int = Field(
+        default=2048,
+        ge=16,
+        le=131_072,
+        title="Longest row, tokens",
+        description="A token is about three quarters of a word. Memory grows with this length, also when few rows "
+        "reach it.",
+    )
+    over_long: OverLong = Field(
+        default=OverLong.DROP,
+        title="Rows that are longer",
+        description="Leave the row out, or leave out its oldest turns until it fits. An answer is never cut in the "
+        "middle: that would teach the model to stop anywhere.",
+        json_schema_extra={"words": {"drop": "leave out", "drop_oldest_turns": "drop the oldest turns"}},
+    )
+    train_on: TrainOn = Field(
+        default=TrainOn.ASSISTANT,
+        title="Learn from",
+        description="The loss mask: which turns the model is taught to write. Questions are read, never learnt.",
+        json_schema_extra={"words": {"assistant": "every answer", "last_turn": "the last answer only"}},
+    )
+    template_arguments: dict[str, str | bool | int] = Field(
+        default_factory=dict,
+        max_length=16,
+        title="Chat template arguments",
+        description="Switches that some chat templates take, one a line, as enable_thinking = false. Most need none.",
+    )
 
 
 class MethodChoice(Spec):
@@ -57,20 +88,93 @@ class MethodChoice(Spec):
 class ScheduleSpec(Spec):
     """How long and how fast. `learning_rate=None` takes the width rule of `models.domain.estimate`."""
 
-    epochs: int = Field(default=3, ge=1, le=50)
-    batch_rows: int = Field(default=8, ge=1, le=256, title="Rows per optimiser step")
-    micro_batch_rows: int | None = Field(default=None, ge=1, le=256, title="Rows per forward pass; None: as fits")
-    learning_rate: float | None = Field(default=None, gt=0, le=1)
-    learning_rate_multiplier: float = Field(default=1.0, gt=0, le=100)
-    scheduler: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup_ratio: float = Field(
-        default=0.05, ge=0, le=0.5, title="Share of the steps spent warming up; at least one step"
+    epochs: int = Field(
+        default=3,
+        ge=1,
+        le=50,
+        title="Epochs",
+        description="How often every row is seen. Few rows need more of them; over ten tend to be learnt by heart.",
     )
-    weight_decay: float = Field(default=0.0, ge=0, le=1)
-    max_grad_norm: float = Field(default=1.0, gt=0, le=1000)
-    evaluate_every: int | None = Field(default=None, ge=1, title="Steps between evaluations; None: once an epoch")
-    save_every: int | None = Field(default=None, ge=1, title="Steps between checkpoints; None: once an epoch")
-    seed: int = Field(default=3407, ge=0, le=2**31 - 1)
+    batch_rows: int = Field(
+        default=8,
+        ge=1,
+        le=256,
+        title="Rows per optimiser step",
+        description="The weights move once per this many rows. Smaller batches make more and noisier steps.",
+    )
+    micro_batch_rows: int | None = Field(
+        default=None,
+        ge=1,
+        le=256,
+        title="Rows per forward pass",
+        description="How many rows are computed at once. Lower it to save memory; the result stays the same.",
+        json_schema_extra={"none": "as many as fit"},
+    )
+    learning_rate: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        title="Learning rate",
+        description="How far each step moves the adapter. Left empty it follows the base's width: small models need "
+        "larger rates.",
+        json_schema_extra={"none": "by the base's width"},
+    )
+    learning_rate_multiplier: float = Field(
+        default=1.0,
+        gt=0,
+        le=100,
+        title="Learning rate multiplier",
+        description="Scales the rate above, whether given or by width. 0.5 is more careful, 2 is bolder.",
+    )
+    scheduler: Literal["cosine", "linear", "constant"] = Field(
+        default="cosine",
+        title="Course of the rate",
+        description="How the learning rate falls after the warm-up. Cosine stays high for longer and ends gently.",
+    )
+    warmup_ratio: float = Field(
+        default=0.05,
+        ge=0,
+        le=0.5,
+        title="Warm-up share",
+        description="The share of the steps in which the rate rises from near zero; at least one step.",
+        json_schema_extra={"unit": "%"},
+    )
+    weight_decay: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        title="Weight decay",
+        description="Pulls the adapter's weights towards zero at every step. Rarely needed for small adapters.",
+    )
+    max_grad_norm: float = Field(
+        default=1.0,
+        gt=0,
+        le=1000,
+        title="Gradient clip",
+        description="A gradient longer than this is shortened to it, so that one odd batch cannot throw the run off.",
+    )
+    evaluate_every: int | None = Field(
+        default=None,
+        ge=1,
+        title="Steps between evaluations",
+        description="How often the validation rows are measured. Every evaluation takes time from the training.",
+        json_schema_extra={"none": "once an epoch"},
+    )
+    save_every: int | None = Field(
+        default=None,
+        ge=1,
+        title="Steps between checkpoints",
+        description="A run that is interrupted goes on from its last checkpoint. More of them take more disk.",
+        json_schema_extra={"none": "once an epoch"},
+    )
+    seed: int = Field(
+        default=3407,
+        ge=0,
+        le=2**31 - 1,
+        title="Seed",
+        description="Fixes the order of the rows and the first random weights: equal seeds repeat a run exactly on "
+        "the same machine.",
+    )
 
     @model_validator(mode="after")
     def _micro_batch_fits(self) -> "ScheduleSpec":
@@ -88,6 +192,12 @@ class TrainingSpec(Spec):
     base: BaseId
     data: DataSpec
     method: MethodChoice = MethodChoice()
-    quantisation: Quantisation = Quantisation.NF4
+    quantisation: Quantisation = Field(
+        default=Quantisation.NF4,
+        title="Base model in memory",
+        description="NF4 holds the frozen base in 4 bits: far less memory for nearly the same result. Only "
+        "the small adapter is trained, always in full precision.",
+        json_schema_extra={"words": {"nf4": "4-bit (NF4)", "none": "full precision"}},
+    )
     schedule: ScheduleSpec = ScheduleSpec()
     suffix: str | None = Field(default=None, min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")

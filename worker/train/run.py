@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from peft import PeftModel
 
-from models.domain.estimate import learning_rate, schedule_remarks
+from models.domain.estimate import TOKENS_PER_PASS, learning_rate, schedule_remarks
 from models.domain.job import CancelWish, Phase
 from models.domain.progress import PhaseBegan, Remarked
 from worker.data.render import Rendered
@@ -33,7 +33,6 @@ from worker.train.setting import Setting, set_up
 from worker.train.trainer import PlannedSteps, PlannedTrainer, training_arguments
 from worker.train.watcher import Watcher
 
-TOKENS_PER_PASS = {"cpu": 4096, "cuda": 16384}
 ROWS_TO_PROVE = 16  # training rows that stand in where there are no validation rows
 
 

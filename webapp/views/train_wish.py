@@ -1,0 +1,281 @@
+"""The Train page's form as data: its fields, what they hold for a spec, and the spec they make. Knows no Gradio.
+
+What a person typed is a dict by key: every field of FIELDS, and the five of CORE. It is kept as it was typed until a
+spec is made of it, so that nothing is lost when something cannot be used.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from models.catalog.methods import METHODS
+from models.domain.ids import BaseId, FileId
+from models.domain.presets import HOUSE, PRESETS, Preset
+from models.domain.training import DataSpec, MethodChoice, ScheduleSpec, TrainingSpec
+from webapp.views import fields
+from webapp.views.fields import Field, Group, Kind
+
+Typed = dict[str, Any]
+
+BASE, FILE, VALIDATION, VALIDATION_FILE, NAME = (
+    "base",
+    "data.training_file",
+    "validation",
+    "data.validation_file",
+    "suffix",
+)
+SHARE = "data.validation_fraction"
+METHOD = "method.name"
+CORE = (BASE, FILE, VALIDATION, VALIDATION_FILE, NAME)
+BY_SHARE, BY_FILE = "share", "file"  # what VALIDATION holds
+
+GROUPS = {
+    "epochs": Group.SCHEDULE, "learning_rate": Group.SCHEDULE, "batch_rows": Group.BATCH,
+    "micro_batch_rows": Group.BATCH, "max_length": Group.BATCH, "over_long": Group.BATCH, "train_on": Group.BATCH,
+    "template_arguments": Group.BATCH, "evaluate_every": Group.EVALUATION, "save_every": Group.EVALUATION,
+}  # fmt: skip
+LONGEST_NAME = 64
+
+
+def method_field() -> Field:
+    return Field(
+        key=METHOD,
+        path=METHOD,
+        group=Group.ADAPTER,
+        kind=Kind.CHOICE,
+        title="Method",
+        help=" ".join(f"{method.title}: {method.description}" for method in METHODS.values()),
+        default=MethodChoice().name,
+        choices=tuple((method.title, name) for name, method in METHODS.items()),
+    )
+
+
+def option_fields(method: str) -> tuple[Field, ...]:
+    """Each method has its own fields, also where two methods have an option of one name."""
+    return fields.fields_of(
+        METHODS[method].options, at="method.options", key=f"{method}.options", groups={}, otherwise=Group.ADAPTER
+    )
+
+
+def all_fields() -> tuple[Field, ...]:
+    """In the order of the page; the share held back stands in step 2, the others are advanced."""
+    options = [field for method in METHODS for field in option_fields(method)]
+    whole = fields.fields_of(
+        TrainingSpec, at="", key="spec", groups={}, otherwise=Group.QUANTISATION,
+        leave_out=("base", "data", "method", "schedule", "suffix"),
+    )  # fmt: skip
+    schedule = fields.fields_of(ScheduleSpec, at="schedule", groups=GROUPS, otherwise=Group.SCHEDULE)
+    data = fields.fields_of(
+        DataSpec, at="data", groups=GROUPS, otherwise=Group.BATCH, leave_out=("training_file", "validation_file")
+    )
+    found = (method_field(), *options, *whole, *schedule, *data)
+    order = list(Group)
+    return tuple(sorted(found, key=lambda field: order.index(field.group)))
+
+
+FIELDS = all_fields()
+BY_KEY = {field.key: field for field in FIELDS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """`spec` is None exactly where there are `problems`: a sentence by the key of its field."""
+
+    spec: TrainingSpec | None
+    problems: dict[str, str]
+
+
+# -- from a spec to the form ------------------------------------------------------------------------------------
+
+
+def typed_of(spec: TrainingSpec) -> Typed:
+    """What the form holds for these settings; other methods' fields hold their defaults."""
+    values = by_path(spec.model_dump(mode="json"))
+    typed: Typed = {
+        BASE: spec.base or None,
+        FILE: spec.data.training_file or None,
+        VALIDATION: BY_FILE if spec.data.validation_file else BY_SHARE,
+        VALIDATION_FILE: spec.data.validation_file,
+        NAME: spec.suffix or "",
+    }
+    for field in FIELDS:
+        is_other_method = field.path.startswith("method.options.") and field.key.partition(".")[0] != spec.method.name
+        value = field.default if is_other_method else values.get(field.path, field.default)
+        typed[field.key] = fields.shown(field, value)
+    return typed
+
+
+def spec_of(preset: Preset) -> TrainingSpec:
+    """The preset as a training of nothing yet."""
+    return TrainingSpec(
+        base=BaseId(""),
+        data=DataSpec(training_file=FileId(""), max_length=preset.max_length),
+        method=preset.method,
+        quantisation=preset.quantisation,
+        schedule=preset.schedule,
+    )
+
+
+def fill(typed: Typed, preset: Preset) -> Typed:
+    """The form with all settings of the preset; base, rows, validation and name stay."""
+    mine = typed_of(spec_of(preset))
+    return typed | {field.key: mine[field.key] for field in FIELDS if field.key != SHARE}
+
+
+def preset_of(typed: Typed) -> Preset:
+    """The preset whose settings these are, or the house default, which they then differ from."""
+    return next((preset for preset in PRESETS.values() if not changed(typed, preset)), HOUSE)
+
+
+def changed(typed: Typed, preset: Preset) -> frozenset[str]:
+    """The keys of the fields that differ from the preset. Fields of a method that is not chosen do not count."""
+    mine = typed_of(spec_of(preset))
+    return frozenset(
+        field.key
+        for field in FIELDS
+        if is_in_use(field, typed)
+        and not fields.is_same(fields.told(field, typed.get(field.key)), fields.told(field, mine[field.key]))
+    )
+
+
+def default_of(field: Field, preset: Preset) -> Any:
+    """The preset's value of this field."""
+    return fields.told(field, typed_of(spec_of(preset))[field.key])
+
+
+def is_in_use(field: Field, typed: Typed) -> bool:
+    """A method's options count only while it is chosen, the share only while no other file validates."""
+    if field.path.startswith("method.options."):
+        return field.key.partition(".")[0] == typed.get(METHOD)
+    return field.key != SHARE or typed.get(VALIDATION) != BY_FILE
+
+
+def suggested_name(typed: Typed, file_name: str | None) -> str:
+    """`house-style-r16`: the file and the rank, or the file and the method where there is none."""
+    stem = re.sub(r"\.jsonl?$", "", (file_name or "").lower())
+    stem = re.sub(r"[^a-z0-9]+", "-", stem).strip("-") or "run"
+    method = str(typed.get(METHOD) or HOUSE.method.name)
+    rank = str(typed.get(f"{method}.options.rank") or "")
+    ending = f"r{rank}" if rank.isdigit() and len(rank) < 5 else re.sub(r"[^A-Za-z0-9]+", "-", method)
+    return f"{stem[: LONGEST_NAME - len(ending) - 1].rstrip('-')}-{ending}"
+
+
+# -- from the form to a spec ------------------------------------------------------------------------------------
+
+
+def check(typed: Typed, *, needs_all: bool = False) -> Checked:
+    """The spec that the form makes, or what stands in its way. `needs_all` refuses a missing base or file too."""
+    problems: dict[str, str] = {}
+    if needs_all:
+        problems |= _missing(typed)
+    method = str(typed.get(METHOD) or "")
+    if method not in METHODS:
+        problems[METHOD] = f'"{fields.cut(method)}" is not a method. Choose one of {", ".join(METHODS)}.'
+        return Checked(spec=None, problems=problems)
+    options = _nested(typed, "method.options")
+    problems |= _refused(METHODS[method].options, options, "method.options", typed)
+    told = {
+        "base": typed.get(BASE) or "",
+        "data": _nested(typed, "data") | _files(typed),
+        "method": {"name": method, "options": options},
+        "schedule": _nested(typed, "schedule"),
+        "suffix": str(typed.get(NAME) or "").strip() or None,
+        **_nested(typed, ""),
+    }
+    problems |= _refused(TrainingSpec, told, "", typed)
+    if problems:
+        return Checked(spec=None, problems=problems)
+    checked = METHODS[method].options.model_validate(options)
+    spec = TrainingSpec.model_validate(told)
+    choice = MethodChoice(name=method, options=checked.model_dump(mode="json"))
+    return Checked(spec=spec.model_copy(update={"method": choice}), problems={})
+
+
+def key_of(path: str, typed: Typed) -> str | None:
+    """The field that a fact `param` means: the field itself, one inside it, or None for what has no field."""
+    keys = [*CORE, *(field.key for field in FIELDS if is_in_use(field, typed))]
+    paths = {key: BY_KEY[key].path if key in BY_KEY else key for key in keys}
+    aliases = {"training_file": FILE, "validation_file": VALIDATION_FILE, "model": BASE}
+    path = aliases.get(path, path)
+    return next((key for key, own in paths.items() if path == own or path.startswith(f"{own}.")), None)
+
+
+def _missing(typed: Typed) -> dict[str, str]:
+    problems = {}
+    if not typed.get(BASE):
+        problems[BASE] = "No base model is chosen; a training starts from one. Choose it here."
+    if not typed.get(FILE):
+        problems[FILE] = "No dataset is chosen; a training needs rows to learn from. Choose it here."
+    if typed.get(VALIDATION) == BY_FILE and not typed.get(VALIDATION_FILE):
+        problems[VALIDATION_FILE] = "No file to validate with is chosen. Choose one, or hold back a share of the rows."
+    return problems
+
+
+def _files(typed: Typed) -> dict[str, Any]:
+    told: dict[str, Any] = {"training_file": typed.get(FILE) or ""}
+    if typed.get(VALIDATION) == BY_FILE:
+        told["validation_file"] = typed.get(VALIDATION_FILE) or None
+    return told
+
+
+def _nested(typed: Typed, at: str) -> dict[str, Any]:
+    """The values of the fields directly below `at`, by their last names."""
+    return {
+        field.path.rpartition(".")[2]: fields.told(field, typed.get(field.key))
+        for field in FIELDS
+        if field.path.rpartition(".")[0] == at and field.key != METHOD and is_in_use(field, typed)
+    }
+
+
+def _refused(model: type[BaseModel], told: Mapping[str, Any], at: str, typed: Typed) -> dict[str, str]:
+    """A sentence for each field that the model refuses."""
+    try:
+        model.model_validate(told)
+    except ValidationError as error:
+        found: dict[str, str] = {}
+        for problem in error.errors():
+            key, sentence = _placed(problem, at, typed)
+            found.setdefault(key, sentence)
+        return found
+    return {}
+
+
+def _placed(problem: Mapping[str, Any], at: str, typed: Typed) -> tuple[str, str]:
+    """The key of the field a problem belongs to, and the sentence."""
+    loc: Sequence[Any] = problem["loc"]
+    path = ".".join([part for part in (at, *(str(one) for one in loc)) if part])
+    if (key := key_of(path, typed)) in BY_KEY:
+        assert key is not None
+        return key, fields.refusal(BY_KEY[key], problem)
+    if key == NAME:
+        return NAME, bad_name(str(problem.get("input")))
+    if key is not None:
+        return key, "This cannot be used. Choose another."
+    # A rule across fields: it stands beside the first one that its sentence names.
+    sentence = str(problem["msg"]).removeprefix("Value error, ").rstrip(".") + "."
+    inside = [field for field in FIELDS if field.path.startswith(path) and is_in_use(field, typed)]
+    named = [(sentence.find(name), field) for field in inside if (name := field.path.rpartition(".")[2]) in sentence]
+    first = min(named, key=lambda one: one[0])[1] if named else (inside or list(FIELDS))[0]
+    return first.key, sentence
+
+
+def bad_name(found: str) -> str:
+    what = f"{len(found)} characters were given" if len(found) > LONGEST_NAME else f'"{fields.cut(found)}" was given'
+    return (
+        f"{what}; a name has up to {LONGEST_NAME} letters, digits, dots, dashes and underscores, and begins with a "
+        "letter or digit. Change it."
+    )
+
+
+def by_path(values: Mapping[str, Any], at: str = "") -> dict[str, Any]:
+    """Nested values by path: `schedule.epochs`. Mappings that are a field's own value stay whole, too."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        path = f"{at}.{name}" if at else name
+        found[path] = value
+        if isinstance(value, Mapping):
+            found |= by_path(value, path)
+    return found

@@ -1,0 +1,262 @@
+"""A training's settings as YAML, to send and to keep: written in one canonical form, read with suspicion.
+
+Plain values only: an anchor, alias, tag or second document is refused before anything is built (a few lines of
+aliases can grow to gigabytes), and the size and depth are bounded. Knows no database: names are looked up by the page.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from yaml.events import AliasEvent, DocumentStartEvent, MappingStartEvent, ScalarEvent, SequenceStartEvent
+
+from models.domain.errors import Invalid
+from models.domain.training import DataSpec, MethodChoice, ScheduleSpec, TrainingSpec
+from webapp.views import train_wish
+from webapp.views.fields import cut
+from webapp.views.train_wish import Typed
+
+LONGEST = 20_000  # characters; a whole training takes about 900
+DEEPEST = 6
+NAMES = "names"
+SPECS = {"data": DataSpec, "method": MethodChoice, "schedule": ScheduleSpec}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Names:
+    """What the ids were called where the text was written: they find the same things elsewhere."""
+
+    base: str | None = None
+    training_file: str | None = None
+    validation_file: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pasted:
+    """Settings that a form can be filled with. Ids and names may be unknown here: that is for the page to say."""
+
+    spec: TrainingSpec
+    names: Names
+
+
+def write(spec: TrainingSpec, names: Names) -> str:
+    """Equal settings give equal text: every field, in the spec's order, no comments."""
+    told = spec.model_dump(mode="json")
+    told[NAMES] = {name: value for name, value in vars(names).items() if value is not None}
+    return yaml.safe_dump(told, sort_keys=False, allow_unicode=True, width=100)
+
+
+def read(text: str) -> Pasted:
+    """Raises Invalid with all problems as sentences in the fact `problems`; what is not said keeps its default."""
+    told = _loaded(text)
+    problems = _unknown(told)
+    names = told.pop(NAMES, None) or {}
+    problems += [] if isinstance(names, dict) else [f"names is {_shown(names)}; it holds names by field. Remove it."]
+    if problems:
+        raise _refused(problems)
+    typed = _typed(told)
+    checked = train_wish.check(typed)
+    if checked.spec is None:
+        raise _refused([f"{_path_of(key)}: {sentence}" for key, sentence in checked.problems.items()])
+    known = {name: str(value)[:300] for name, value in names.items() if value is not None}
+    return Pasted(spec=checked.spec, names=Names(**known))
+
+
+# -- from text to plain values ----------------------------------------------------------------------------------
+
+
+def _loaded(text: str) -> dict[str, Any]:
+    if len(text) > LONGEST:
+        raise _refused(
+            [f"{len(text):,} characters were given; a training takes up to {LONGEST:,}. Paste its settings alone."]
+        )
+    if not text.strip():
+        raise _refused(["Nothing was pasted. Paste the text that Copy as YAML gave."])
+    try:
+        _check_plain(text)
+        told = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"line {mark.line + 1}" if mark else "the text"
+        raise _refused([f"{where} is not YAML: {error.problem or error.context}. Correct it and try again."]) from None
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise _refused(["The text cannot be read as YAML. Paste the text that Copy as YAML gave."]) from None
+    if not isinstance(told, dict):
+        raise _refused([f"{_shown(told)} was given; settings are lines of the form name: value. Paste the whole text."])
+    return told
+
+
+def _check_plain(text: str) -> None:
+    """Looks at the text's events, before any value is built."""
+    depth = documents = 0
+    keys: list[set[str] | None] = []  # of each open mapping; None for a list
+    is_key: list[bool] = []
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        line = event.start_mark.line + 1
+        if isinstance(event, AliasEvent) or getattr(event, "anchor", None) is not None:
+            raise _refused(
+                [f"line {line} uses an anchor or alias (& or *); settings need neither. Write the value out."]
+            )
+        if isinstance(event, DocumentStartEvent):
+            documents += 1
+            if documents > 1:
+                raise _refused([f"line {line} begins a second document; one training was expected. Paste one."])
+        if (tag := getattr(event, "tag", None)) is not None:
+            raise _refused([f"line {line} uses a tag ({cut(str(tag))}); settings are plain values. Remove it."])
+        if isinstance(event, ScalarEvent) and is_key and is_key[-1]:
+            known = keys[-1]
+            assert known is not None
+            if event.value in known:
+                raise _refused([f"line {line} says {cut(event.value)} a second time. Say it once."])
+            known.add(event.value)
+        if isinstance(event, (MappingStartEvent, SequenceStartEvent)):
+            depth += 1
+            if depth > DEEPEST:
+                raise _refused(
+                    [f"line {line} is nested {depth} deep; settings need {DEEPEST} at most. Paste the whole text."]
+                )
+            _turn(is_key, keys)
+            is_mapping = isinstance(event, MappingStartEvent)
+            keys.append(set() if is_mapping else None)
+            is_key.append(is_mapping)
+        elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+            depth -= 1
+            keys.pop()
+            is_key.pop()
+        elif isinstance(event, ScalarEvent):
+            _turn(is_key, keys)
+
+
+def _turn(is_key: list[bool], keys: list[set[str] | None]) -> None:
+    """In a mapping, keys and values take turns."""
+    if is_key and keys[-1] is not None:
+        is_key[-1] = not is_key[-1]
+
+
+# -- from plain values to the form ------------------------------------------------------------------------------
+
+
+def _unknown(told: Mapping[str, Any]) -> list[str]:
+    """A sentence for each key that no training has."""
+    known = [*TrainingSpec.model_fields, NAMES]
+    problems = [_no_such(str(name), known) for name in told if name not in known]
+    for part, spec in SPECS.items():
+        inside = told.get(part)
+        if inside is None:
+            continue
+        if not isinstance(inside, dict):
+            problems.append(f"{part} is {_shown(inside)}; it holds {', '.join(spec.model_fields)}. Correct it.")
+            continue
+        problems += [
+            _no_such(f"{part}.{name}", [f"{part}.{one}" for one in spec.model_fields])
+            for name in inside
+            if name not in spec.model_fields
+        ]
+    return problems + _unknown_options(told.get("method")) + _unknown_names(told.get(NAMES))
+
+
+def _unknown_options(method: Any) -> list[str]:
+    if not isinstance(method, dict) or method.get("options") is None:
+        return []
+    options = method["options"]
+    if not isinstance(options, dict):
+        return [f"method.options is {_shown(options)}; it holds the method's options by name. Correct it."]
+    name = method.get("name", MethodChoice().name)
+    if not isinstance(name, str) or name not in train_wish.METHODS:
+        return []  # the method itself is refused
+    known = list(train_wish.METHODS[name].options.model_fields)
+    return [
+        _no_such(f"method.options.{one}", [f"method.options.{each}" for each in known])
+        for one in options
+        if one not in known
+    ]
+
+
+def _unknown_names(names: Any) -> list[str]:
+    known = list(Names.__dataclass_fields__)
+    if not isinstance(names, dict):
+        return []
+    return [_no_such(f"names.{one}", [f"names.{each}" for each in known]) for one in names if one not in known]
+
+
+def _no_such(name: str, known: list[str]) -> str:
+    return f"{cut(name)} is not a setting; there are {', '.join(known)}. Remove it."
+
+
+def _typed(told: Mapping[str, Any]) -> Typed:
+    """As if somebody had typed these values: one way to check them, and one set of sentences.
+
+    Raises Invalid for values of a kind that no field of the form could hold.
+    """
+    typed = train_wish.typed_of(train_wish.spec_of(train_wish.HOUSE))
+    given = train_wish.by_path(told)
+    method = given.get(train_wish.METHOD, typed[train_wish.METHOD])
+    typed[train_wish.METHOD] = method if isinstance(method, str) else _shown(method)
+    problems = []
+    for field in train_wish.FIELDS:
+        if field.path not in given or field.key == train_wish.METHOD:
+            continue
+        if field.path.startswith("method.options.") and field.key.partition(".")[0] != method:
+            continue
+        value = given[field.path]
+        if value is None and field.none is None:
+            problems.append(f"{field.path}: nothing was given; it needs {field.kind}. Give one, or remove the line.")
+        elif not _is_of_kind(field.kind, value):
+            problems.append(f"{field.path}: {_shown(value)} was given; it needs {field.kind}. Correct it.")
+        else:
+            typed[field.key] = train_wish.fields.shown(field, _read_number(field.kind, value))
+    for key, path in ((train_wish.BASE, "base"), (train_wish.FILE, train_wish.FILE), (train_wish.NAME, "suffix"),
+                      (train_wish.VALIDATION_FILE, train_wish.VALIDATION_FILE)):  # fmt: skip
+        value = given.get(path)
+        if value is not None and not isinstance(value, str):
+            problems.append(f"{path}: {_shown(value)} was given; it needs a text. Put it in quotation marks.")
+        elif value is not None:
+            typed[key] = value
+    if problems:
+        raise _refused(problems)
+    if typed[train_wish.VALIDATION_FILE]:
+        typed[train_wish.VALIDATION] = train_wish.BY_FILE
+    return typed
+
+
+def _read_number(kind: train_wish.Kind, value: Any) -> Any:
+    """PyYAML reads 2e-4 as a text, because YAML 1.1 wants 2.0e-4."""
+    if kind not in (train_wish.Kind.WHOLE, train_wish.Kind.NUMBER) or not isinstance(value, str):
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
+def _is_of_kind(kind: train_wish.Kind, value: Any) -> bool:
+    """Whether a field of this kind can hold the value at all; its range is checked later."""
+    match kind:
+        case train_wish.Kind.SWITCH:
+            return isinstance(value, bool)
+        case train_wish.Kind.WHOLE | train_wish.Kind.NUMBER:
+            return value is None or (isinstance(value, (int, float, str)) and not isinstance(value, bool))
+        case train_wish.Kind.NAMES:
+            return isinstance(value, str) or (isinstance(value, list) and all(isinstance(one, str) for one in value))
+        case train_wish.Kind.PAIRS:
+            return isinstance(value, dict) and all(isinstance(one, str) and "=" not in one for one in value)
+        case train_wish.Kind.CHOICE:
+            return isinstance(value, str)
+        case train_wish.Kind.TEXT:
+            return value is None or isinstance(value, str)
+
+
+def _path_of(key: str) -> str:
+    return train_wish.BY_KEY[key].path if key in train_wish.BY_KEY else key
+
+
+def _shown(value: Any) -> str:
+    try:
+        return cut(repr(value))
+    except (ValueError, RecursionError):  # a number of more digits than Python writes
+        return "something very long"
+
+
+def _refused(problems: list[str]) -> Invalid:
+    return Invalid(" ".join(problems), problems=tuple(problems))
