@@ -21,6 +21,7 @@ from models.infra.lifeline import KEPT, when_keeper_ends
 from models.infra.settings import Settings
 from webapp.actions.ensure_bundled_base import BUNDLED_BASE, ensure_bundled_base
 from webapp.actions.ensure_samples import ensure_samples
+from webapp.actions.set_up import new_setup_link
 from webapp.deps import Deps
 from webapp.health import has_pages, is_healthy
 from webapp.keeper import Keeper, StopWish
@@ -61,8 +62,7 @@ def say(sentence: str) -> None:
 
 def url_of(settings: Settings) -> str:
     """Where this machine reaches the app; links for people say `public_url`."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
-    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+    return settings.local_url
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -133,9 +133,22 @@ def _announce(settings: Settings, open_browser: bool, stop: StopWish) -> None:
         if stop.wait(0.1):
             return
     say(f"Tuneroom answers at {url} (after {time.monotonic() - began:.1f} s). Ctrl-C stops it.")
+    _say_setup_link(settings)
     if open_browser and has_pages(url):
         webbrowser.open(settings.public_url or url)
     _furnish(settings)
+
+
+def _say_setup_link(settings: Settings) -> None:
+    """Once a start, and only while nobody administers this installation."""
+    database = Database(settings.database)
+    try:
+        if link := new_setup_link(database, settings.public_url or settings.local_url):
+            say(f"Set up the first administrator: {link}")
+    except AppError as error:
+        say(f"No setup link could be made: {error.message}")
+    finally:
+        database.close()
 
 
 def _furnish(settings: Settings) -> None:

@@ -39,6 +39,7 @@ class Kind(StrEnum):
     SECRET = "secret"
     PERSON = "person"  # members of a team, their roles, invitations
     LINK = "link"
+    SIGN_IN = "sign-in"  # a browser of a person, in whatever team
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +91,7 @@ class System:
 
 Principal = Member | Key | Link | System
 
+_NEVER_BY_KEY = frozenset({Kind.PERSON, Kind.KEY, Kind.SIGN_IN})  # a stolen key must not make itself at home
 _MEMBER_MAKES = frozenset({Kind.DATASET, Kind.JOB, Kind.ADAPTER, Kind.MERGE, Kind.CONVERSATION, Kind.LINK})
 
 
@@ -104,6 +106,8 @@ def can(principal: Principal, verb: Verb, thing: Object) -> bool:
             if thing.team is None or thing.kind is Kind.PERSON:
                 return True
             return thing.team == principal.team and _in_team(principal.user, Role.OWNER, verb, thing)
+        case Key() if thing.kind in _NEVER_BY_KEY and verb is not Verb.READ:
+            return False
         case Member() | Key():
             if thing.team is None:
                 return verb in (Verb.READ, Verb.USE)
@@ -115,6 +119,8 @@ def can(principal: Principal, verb: Verb, thing: Object) -> bool:
 def _in_team(user: UserId, role: Role, verb: Verb, thing: Object) -> bool:
     if thing.kind is Kind.KEY:
         return thing.owner == user or (role is Role.OWNER and verb in (Verb.READ, Verb.DELETE))
+    if thing.kind is Kind.SIGN_IN:
+        return thing.owner == user
     if thing.kind is Kind.CONVERSATION:
         return verb is Verb.CREATE or thing.owner == user
     if thing.kind is Kind.PERSON and verb is Verb.READ:

@@ -37,10 +37,7 @@ def key(role: Role) -> Key:
         (Role.OWNER, (Kind.CONVERSATION,), ALL, {C}),
         (Role.MEMBER, (Kind.CONVERSATION,), ALL, {C}),
         (Role.VIEWER, (Kind.CONVERSATION,), ALL, {C}),
-        (Role.OWNER, (Kind.KEY,), ALL, {R, D}),
-        (Role.MEMBER, (Kind.KEY,), ALL, set()),
-        (Role.VIEWER, (Kind.KEY,), ALL, set()),
-        (Role.OWNER, (Kind.SECRET, Kind.PERSON), ALL, ALL),
+        (Role.OWNER, (Kind.SECRET,), ALL, ALL),
         (Role.MEMBER, (Kind.SECRET,), set(), set()),
         (Role.VIEWER, (Kind.SECRET,), set(), set()),
         (Role.MEMBER, (Kind.PERSON,), {R}, {R}),
@@ -51,6 +48,29 @@ def test_a_role_may_exactly_this_within_its_team(as_principal, role, kinds, own,
     for kind in kinds:
         assert verbs(as_principal(role), kind, TEAM, ME) == own, kind
         assert verbs(as_principal(role), kind, TEAM, SOMEBODY) == of_others, kind
+
+
+@pytest.mark.parametrize(
+    ("role", "kind", "own", "of_others"),
+    [
+        (Role.OWNER, Kind.PERSON, ALL, ALL),
+        (Role.OWNER, Kind.KEY, ALL, {R, D}),
+        (Role.MEMBER, Kind.KEY, ALL, set()),
+        (Role.VIEWER, Kind.KEY, ALL, set()),
+        (Role.OWNER, Kind.SIGN_IN, ALL, set()),
+        (Role.MEMBER, Kind.SIGN_IN, ALL, set()),
+        (Role.VIEWER, Kind.SIGN_IN, ALL, set()),
+    ],
+)
+def test_people_keys_and_sign_ins_are_managed_in_a_browser_and_never_by_a_key(role, kind, own, of_others):
+    assert verbs(member(role), kind, TEAM, ME) == own
+    assert verbs(member(role), kind, TEAM, SOMEBODY) == of_others
+    assert verbs(key(role), kind, TEAM, ME) == own & {R}
+    assert verbs(key(role), kind, TEAM, SOMEBODY) == of_others & {R}
+
+
+def test_not_even_an_administrator_sees_or_ends_somebody_elses_browser():
+    assert verbs(member(Role.OWNER, is_admin=True), Kind.SIGN_IN, TEAM, SOMEBODY) == set()
 
 
 @pytest.mark.parametrize("kind", Kind)

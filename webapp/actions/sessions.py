@@ -1,21 +1,59 @@
 """Opens, recognises and ends a person's browser session. The cookie is 256 random bits; only its hash is stored."""
 
 import secrets
+from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
-from pwdlib import PasswordHash
-from pwdlib.hashers.argon2 import Argon2Hasher
 
 from models.db.engine import Database
 from models.db.store.system import SystemStore
-from models.domain.access import Member
+from models.db.store.team import TeamStore
+from models.domain.access import Member, Principal
 from models.domain.errors import NotSignedIn, Unavailable
 from models.domain.ids import SignInId
+from webapp.actions.prove_password import Knock, prove_password
 from webapp.actions.sign_in import digest_of
+from webapp.deps import Deps
 
 log = structlog.get_logger()
 
 TOKEN_BYTES = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignedIn:
+    """What the browser keeps: the session's token, known only here, and the device cookie."""
+
+    token: str
+    device: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignInSeen:
+    """A browser of the person who looks."""
+
+    id: str
+    address: str
+    agent: str
+    team_id: str
+    created_at: datetime
+    seen_at: datetime
+    is_this: bool
+
+
+def sign_in(deps: Deps, knock: Knock, replaced: str | None = None) -> SignedIn:
+    """By password. The session that `replaced` names, of the same browser, ends. Raises as `prove_password` does."""
+    proven = prove_password(deps.database, deps.secret_key, knock)
+    with deps.database.read() as session:
+        team = SystemStore(session).team_to_enter(proven.user_id)
+    if team is None:
+        raise NotSignedIn("You are in no team here any more. Ask an owner of a team for an invitation.")
+    if replaced is not None:
+        end_session_of(deps.database, replaced)
+    token = open_session(deps.database, proven.user_id, team, address=knock.address, agent=knock.agent)
+    log.info("signed in", user=proven.user_id, team=team, address=knock.address)
+    return SignedIn(token=token, device=proven.device)
 
 
 def open_session(database: Database, user_id: str, team_id: str, *, address: str, agent: str) -> str:
@@ -49,21 +87,46 @@ def close_session(database: Database, sign_in: SignInId) -> None:
         SystemStore(session).end_sign_in(sign_in)
 
 
-def check_password(database: Database, email: str, password: str) -> tuple[str, str]:
-    """Returns (user id, team id) of the person. Unknown e-mails cost the same time as known ones.
-
-    Raises NotSignedIn with one sentence for unknown, wrong, disabled and password-less alike.
-    """
-    with database.read() as session:
-        store = SystemStore(session)
-        user = store.user_by_email(email)
-        teams = [membership.team_id for membership in store.memberships(user.id)] if user else []
-    hashed = user.password_hash if user and user.password_hash and not user.disabled_at else None
-    is_right = _HASHER.verify(password, hashed or _NOBODYS_HASH)
-    if user is None or hashed is None or not is_right or not teams:
-        raise NotSignedIn("This e-mail address and password do not belong together. Check both and try again.")
-    return user.id, sorted(teams)[0]
+def end_session_of(database: Database, token: str) -> None:
+    """Of whatever person the cookie is; nothing happens for one that is over."""
+    try:
+        member = member_of_cookie(database, token)
+    except NotSignedIn:
+        return
+    if member.sign_in is not None:
+        close_session(database, member.sign_in)
 
 
-_HASHER = PasswordHash((Argon2Hasher(time_cost=3, memory_cost=64 * 1024),))
-_NOBODYS_HASH = _HASHER.hash(secrets.token_urlsafe(TOKEN_BYTES))
+def my_sign_ins(deps: Deps, principal: Principal) -> list[SignInSeen]:
+    """This browser first, then the last seen."""
+    this = principal.sign_in if isinstance(principal, Member) else None
+    with deps.database.read() as session:
+        seen = [
+            SignInSeen(
+                id=row.id, address=row.address, agent=row.agent, team_id=row.team_id, created_at=row.created_at,
+                seen_at=row.seen_at, is_this=row.id == this,
+            )
+            for row in TeamStore(session, principal).my_sign_ins()
+        ]  # fmt: skip
+    return sorted(seen, key=lambda one: not one.is_this)
+
+
+def end_my_sign_in(deps: Deps, principal: Principal, sign_in_id: str) -> None:
+    """That browser is signed out on its next request. Other people's are not found."""
+    with deps.database.write() as session:
+        TeamStore(session, principal).end_my_sign_in(sign_in_id)
+    log.info("sign-in ended", by=principal.user if isinstance(principal, Member) else None, sign_in=sign_in_id)
+
+
+def end_my_sign_ins(deps: Deps, principal: Principal) -> int:
+    """Every browser of the person, this one too. Returns how many."""
+    seen = my_sign_ins(deps, principal)
+    for one in seen:
+        end_my_sign_in(deps, principal, one.id)
+    return len(seen)
+
+
+def switch_team(deps: Deps, principal: Principal, team_id: str) -> None:
+    """This browser goes on in another team of the person's. Raises NotFound for any other."""
+    with deps.database.write() as session:
+        TeamStore(session, principal).switch_team(team_id)

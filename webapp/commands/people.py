@@ -1,4 +1,4 @@
-"""user add, key create. They ask nothing, and the secret stands alone on the last line, for scripts."""
+"""user add, user reset, key create. They ask nothing, and the secret stands alone on the last line, for scripts."""
 
 from typing import Annotated
 
@@ -28,6 +28,21 @@ def add(
     with opened_database(settings_from(data_dir)) as database:
         password = add_user(database, email, team=team, role=role, admin=admin)
     typer.echo(f"Added {email} to the team {team} as {role}{', administrator' if admin else ''}. The password:")
+    typer.echo(password)
+
+
+@user.command("reset")
+def reset(
+    email: Annotated[str, typer.Argument(help="The person's e-mail address.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Give a person who lost theirs a new password, the last line, shown only here; signs them out everywhere."""
+    from webapp.actions.change_password import reset_password
+    from webapp.commands.opened import opened_database
+
+    with opened_database(settings_from(data_dir)) as database:
+        password = reset_password(database, email)
+    typer.echo(f"{email} has a new password and is signed out everywhere. The password:")
     typer.echo(password)
 
 

@@ -1,4 +1,4 @@
-"""Sign in and out: plain HTML forms that open and end a browser session."""
+"""Sign in, sign out, and go on in another team: plain HTML forms around a browser session."""
 
 from typing import Annotated
 
@@ -9,13 +9,16 @@ from starlette.types import Scope
 
 from models.domain.access import Member
 from models.domain.errors import AppError
-from webapp.actions.sessions import check_password, close_session, open_session
-from webapp.routes.answers import status_of
+from webapp.actions.prove_password import Knock
+from webapp.actions.sessions import close_session, member_of_cookie, sign_in, switch_team
+from webapp.deps import Deps
 from webapp.routes.asking import Caller, Parts
-from webapp.routes.cookie import drop_cookie, set_cookie
-from webapp.routes.plain import plain
+from webapp.routes.cookie import DEVICE, cookie_of, drop_cookie, keep_signed_in
+from webapp.routes.plain import plain, refused
 
 HOME = "/"
+Typed = Annotated[str, Form()]  # the actions bound what they take, and say so in the form
+LONGEST_NEXT = 2000
 
 router = APIRouter()
 
@@ -27,31 +30,26 @@ def sign_in_page(scope: Scope) -> Response:
 
 
 @router.get("/login")
-def form(next: str = HOME) -> Response:
+def form(request: Request, parts: Parts, next: str = HOME) -> Response:
+    """Straight on for somebody who is signed in already."""
+    if signed_in_here(request, parts) is not None:
+        return RedirectResponse(_inside(next), 303)
     return plain("sign_in.html", next=_inside(next), email="", error=None)
 
 
 @router.post("/login")
-def sign_in(
-    request: Request,
-    parts: Parts,
-    email: Annotated[str, Form(max_length=320)],
-    password: Annotated[str, Form(max_length=1000)],
-    next: Annotated[str, Form(max_length=2000)] = HOME,
-) -> Response:
-    address = request.client.host if request.client else ""
+def enter(request: Request, parts: Parts, email: Typed = "", password: Typed = "", next: Typed = HOME) -> Response:
     try:
-        user, team = check_password(parts.database, email, password)
+        signed_in = sign_in(parts, knock_of(request, email, password), replaced=cookie_of(request.headers))
     except AppError as error:
-        return plain("sign_in.html", status_of(error), next=_inside(next), email=email, error=error.message)
-    token = open_session(parts.database, user, team, address=address, agent=request.headers.get("user-agent", ""))
+        return refused("sign_in.html", error, next=_inside(next), email=email)
     response = RedirectResponse(_inside(next), 303)
-    set_cookie(response, token, parts.settings)
+    keep_signed_in(response, signed_in, parts.settings)
     return response
 
 
 @router.post("/logout")
-def sign_out(parts: Parts, caller: Caller) -> Response:
+def leave(parts: Parts, caller: Caller) -> Response:
     if isinstance(caller, Member) and caller.sign_in:
         close_session(parts.database, caller.sign_in)
     response = RedirectResponse("/login", 303)
@@ -59,7 +57,35 @@ def sign_out(parts: Parts, caller: Caller) -> Response:
     return response
 
 
+@router.post("/team/switch")
+def switch(parts: Parts, caller: Caller, team: Typed = "") -> Response:
+    switch_team(parts, caller, team)
+    return RedirectResponse(HOME, 303)
+
+
+def knock_of(request: Request, email: str, password: str) -> Knock:
+    """A try to come in, with what the request says of the browser."""
+    return Knock(
+        email=email, password=password, address=address_of(request), device=cookie_of(request.headers, DEVICE),
+        agent=request.headers.get("user-agent", ""),
+    )  # fmt: skip
+
+
+def address_of(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def signed_in_here(request: Request, parts: Deps) -> Member | None:
+    """Who this browser is signed in as; for addresses that are open to all."""
+    token = cookie_of(request.headers)
+    try:
+        return member_of_cookie(parts.database, token) if token else None
+    except AppError:
+        return None
+
+
 def _inside(address: str) -> str:
     """Only addresses of this app: an open redirect would lend our name to anybody's page."""
-    is_ours = address.startswith("/") and not address.startswith(("//", "/\\")) and "\n" not in address
-    return address if is_ours and not address.startswith("/login") else HOME
+    is_ours = address.startswith("/") and not address.startswith(("//", "/\\")) and address.isprintable()
+    is_ours = is_ours and len(address) <= LONGEST_NEXT
+    return address if is_ours and not address.startswith(("/login", "/logout")) else HOME

@@ -4,6 +4,8 @@ from typing import Any
 
 from starlette.responses import HTMLResponse
 
+from models.domain.errors import AppError
+from webapp.routes.answers import status_of
 from webapp.views.markup import render
 
 PLAIN_CSP = (
@@ -15,3 +17,16 @@ PLAIN_CSP = (
 def plain(template: str, status: int = 200, **facts: Any) -> HTMLResponse:
     """The rendered page with the strict policy."""
     return HTMLResponse(render(template, **facts), status, headers={"Content-Security-Policy": PLAIN_CSP})
+
+
+def refused(template: str, error: AppError, **facts: Any) -> HTMLResponse:
+    """The same form again, with what was typed and the error, which says beside which field it belongs."""
+    response = plain(template, status_of(error), error=error, **facts)
+    if "retry_after_seconds" in error.facts:
+        response.headers["Retry-After"] = str(error.facts["retry_after_seconds"])
+    return response
+
+
+def gone(error: AppError) -> HTMLResponse:
+    """For links that open nothing, whatever the reason."""
+    return plain("gone.html", status_of(error), sentence=error.message)
