@@ -8,7 +8,10 @@ EARLY_HEAD = (
     '<link rel="icon" href="/ui/icon.svg" type="image/svg+xml">'
     '<link rel="stylesheet" href="/ui/tuneroom.css"><script src="/ui/theme.js"></script>'
 )
-HEAD = '<link rel="stylesheet" href="/ui/tuneroom.css"><script src="/ui/app.js" defer></script>'
+HEAD = (
+    '<link rel="stylesheet" href="/ui/tuneroom.css"><script src="/ui/app.js" defer></script><script src="/ui/people.js" defer></script>'
+    '<script src="/ui/live.js" defer></script><script src="/ui/upload.js" defer></script>'
+)
 FONT = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "DejaVu Sans", "sans-serif")
 MONO = ("ui-monospace", "SF Mono", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
 

@@ -36,11 +36,17 @@ def asked(request: gr.Request, name: str, default: str = "") -> str:
     return str(request.query_params.get(name, default))[:300]
 
 
-def on_load(fn: Callable[..., Any], outputs: Sequence[Any] | Any | None = None, **options: Any) -> Any:
+def on_load(
+    fn: Callable[..., Any],
+    outputs: Sequence[Any] | Any | None = None,
+    *,
+    inputs: Sequence[Any] | Any | None = None,
+    **options: Any,
+) -> Any:
     """Wire the opening of the page that is being built: `on` for its load event."""
     demo = Context.root_block
     assert demo is not None  # pages are built inside the application
-    return on(demo.load, fn, None, outputs, **options)
+    return on(demo.load, fn, inputs, outputs, **options)
 
 
 def on(

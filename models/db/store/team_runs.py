@@ -40,7 +40,7 @@ class TeamRuns(Scoped):
     def run_counts(self, *, kinds: Sequence[str] = (), search: str = "") -> dict[str, int]:
         """How many there are in each state."""
         query = self._runs((Job.state, func.count())).where(*_matching(kinds, search)).group_by(Job.state)
-        return {state: count for state, count in self.session.execute(query)}  # noqa: C416 - rows, not pairs
+        return dict(self.session.execute(query).tuples().all())
 
     def places_in_queue(self, job_ids: Sequence[str]) -> dict[str, int]:
         """1 is the next that a free worker takes. Jobs that are held or run have no place."""
@@ -50,7 +50,7 @@ class TeamRuns(Scoped):
         queue = select(Job.id, Job.team_id, place).where(*waiting).subquery()
         mine = or_(queue.c.team_id == self.team, queue.c.team_id.is_(None))
         query = select(queue.c.id, queue.c.place).where(queue.c.id.in_(job_ids), mine)
-        return {job_id: found for job_id, found in self.session.execute(query)}  # noqa: C416 - rows, not pairs
+        return dict(self.session.execute(query).tuples().all())
 
     def sparks(self, job_ids: Sequence[str]) -> dict[str, list[tuple[int, float]]]:
         """(step, training loss) of each job by step: about SPARK_POINTS of them, evenly chosen, and the last."""
@@ -58,7 +58,7 @@ class TeamRuns(Scoped):
         chosen = or_(Metric.step % every == 0, Metric.step == 1, Metric.step == Job.done)
         query = self._points("train_loss", job_ids).where(chosen)
         found: dict[str, list[tuple[int, float]]] = {}
-        for job_id, step, value, _, _ in self.session.execute(query):
+        for job_id, step, value, _, _ in self.session.execute(query).tuples():
             found.setdefault(job_id, []).append((step, value))
         return found
 
@@ -67,7 +67,7 @@ class TeamRuns(Scoped):
         recent = (Metric.step > Job.done - PACE_STEPS, Metric.fence == Job.fence)
         query = self._points("train_loss", job_ids).where(*recent)
         found: dict[str, list[tuple[int, datetime]]] = {}
-        for job_id, step, _, at, _ in self.session.execute(query):
+        for job_id, step, _, at, _ in self.session.execute(query).tuples():
             found.setdefault(job_id, []).append((step, at))
         return found
 
@@ -78,7 +78,7 @@ class TeamRuns(Scoped):
             Metric.job_id == job_id, Metric.series.in_(series), self.within(Job.team_id, shared=True)
         )
         found: dict[str, list[Point]] = {name: [] for name in series}
-        for name, step, value, at, fence in self.session.execute(query.order_by(Metric.series, Metric.step)):
+        for name, step, value, at, fence in self.session.execute(query.order_by(Metric.series, Metric.step)).tuples():
             found[name].append(Point(step=step, value=value, at=at, fence=fence))
         return found
 
@@ -114,7 +114,7 @@ class TeamRuns(Scoped):
             for id_, at, level, kind, message, data in rows
         ]
 
-    def _runs(self, columns: Sequence[Any]) -> Select[Any]:
+    def _runs(self, columns: Sequence[Any]) -> Select[*tuple[Any, ...]]:
         adapter = and_(
             or_(Adapter.job_id == Job.id, Adapter.id == Job.spec["adapter"].as_string()),
             Adapter.deleted_at.is_(None),
@@ -137,7 +137,7 @@ class TeamRuns(Scoped):
             .where(Job.deleted_at.is_(None), self.within(Job.team_id, shared=True))
         )
 
-    def _points(self, series: str, job_ids: Sequence[str]) -> Select[Any]:
+    def _points(self, series: str, job_ids: Sequence[str]) -> Select[*tuple[Any, ...]]:
         return (
             select(Metric.job_id, Metric.step, Metric.value, Metric.at, Metric.fence)
             .join(Job, Job.id == Metric.job_id)

@@ -1,0 +1,60 @@
+"""One run in full: what it is, how it goes, what it said, where it comes from and what it led to."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from models.db.store.team import TeamStore
+from models.domain.access import Principal
+from models.domain.errors import NotFound
+from models.domain.job import JobKind
+from models.domain.run import Made, Point, RunSeen, Told
+from webapp.actions.show_runs import seen_runs
+from webapp.deps import Deps
+
+SERIES = ("train_loss", "eval_loss", "learning_rate", "grad_norm", "trained_tokens", "step_seconds")
+EVENTS_SHOWN = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunDetail:
+    """`events` newest first, at most EVENTS_SHOWN. `merges` were made of this run's adapter."""
+
+    run: RunSeen
+    events: tuple[Told, ...]
+    has_more_events: bool
+    log_tail: str | None
+    merges: tuple[Made, ...]
+    may_change: bool
+    seen_at: datetime
+
+
+def show_run(deps: Deps, principal: Principal, job_id: str) -> RunDetail:
+    """Raises NotFound, also for another team's."""
+    with deps.database.read() as session:
+        store = TeamStore(session, principal)
+        store.job(job_id)
+        now = datetime.now(UTC)
+        rows = store.runs_named([job_id])
+        if not rows:  # deleted between the two looks
+            raise NotFound(f"No job {job_id[:80]!r} was found in this team. Check the id, or list what there is.")
+        run = seen_runs(store, rows, now)[0]
+        row = run.row
+        events = store.told(job_id, limit=EVENTS_SHOWN + 1)
+        made = row.adapter_id if row.kind == JobKind.TRAIN else None
+        return RunDetail(
+            run=run,
+            events=tuple(events[:EVENTS_SHOWN]),
+            has_more_events=len(events) > EVENTS_SHOWN,
+            log_tail=store.log_tail(job_id),
+            merges=tuple(store.merges_of_adapter(made)) if made else (),
+            may_change=store.may_change(row),
+            seen_at=now,
+        )
+
+
+def run_curves(deps: Deps, principal: Principal, job_id: str) -> dict[str, list[Point]]:
+    """Every point of every series, by step."""
+    with deps.database.read() as session:
+        store = TeamStore(session, principal)
+        store.job(job_id)
+        return store.curves(job_id, SERIES)

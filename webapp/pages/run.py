@@ -1,0 +1,95 @@
+"""One run: how far it is, its curves, its log, its events, its settings, and what it leads to."""
+
+from typing import Any
+
+import gradio as gr
+from markupsafe import Markup
+
+from models.domain.errors import NotFound
+from models.domain.job import TERMINAL, JobKind, JobState
+from webapp.actions.show_run import RunDetail, run_curves, show_run
+from webapp.deps import Deps
+from webapp.pages.page import Page
+from webapp.pages.wiring import asked, caller, on, on_load
+from webapp.views import run as view
+from webapp.views.markup import render
+from webapp.views.run_list import live
+
+REFRESH_SECONDS = 1
+CHARTS = {"loss": "Loss", "learning_rate": "Learning rate", "grad_norm": "Gradient norm", "speed": "Tokens a second"}
+COLOURS = {
+    "training": "#4f46e5", "held-out": "#d97706", "learning rate": "#0284c7", "gradient norm": "#7c3aed",
+    "tokens a second": "#059669",
+}  # fmt: skip
+
+
+def build(deps: Deps) -> None:
+    gr.HTML(render("runs_place.html", name="run"), padding=False, apply_default_css=False)
+    with gr.Column(visible=False, elem_classes="tr-plots") as figures:
+        plots = {"loss": _plot("loss", 300)}
+        with gr.Row():
+            plots |= {name: _plot(name, 190) for name in CHARTS if name != "loss"}
+    gr.HTML(render("runs_place.html", name="run-below"), padding=False, apply_default_css=False)
+    head_source = gr.HTML(padding=False, elem_classes="tr-hidden")
+    below_source = gr.HTML(padding=False, elem_classes="tr-hidden")
+    again = gr.Button("Ask again", elem_id="run-ask", elem_classes="tr-hidden")
+    clock = gr.Timer(REFRESH_SECONDS)
+    # What the charts show now, so that they are drawn anew only when a step came. Lost with a restart: then once more.
+    drawn = gr.State(None)
+
+    def look(before: Any, request: gr.Request) -> tuple[Any, ...]:
+        run_id = asked(request, "id")
+        try:
+            seen = show_run(deps, caller(request), run_id)
+        except NotFound:
+            text = view.gone("There is no such run in this team. It may have been deleted, or belong to another team.")
+            return (
+                live("run", text), live("run-below", Markup("")), gr.Column(visible=False),
+                *(gr.skip() for _ in plots), None, gr.Timer(active=False),
+            )  # fmt: skip
+        row = seen.run.row
+        is_training = row.kind == JobKind.TRAIN
+        curves = run_curves(deps, caller(request), run_id) if is_training else {}
+        found = view.charts(seen.run, curves) if is_training and curves["train_loss"] else {}
+        now = {name: (chart.x_lim, chart.y_lim, len(chart.value["data"]), row.done) for name, chart in found.items()}
+        before = before or {}
+        return (
+            live("run", view.head(seen.run, may_change=seen.may_change, curves=curves)),
+            live("run-below", _below(seen)),
+            gr.Column(visible=bool(found)),
+            *(_update(found.get(name), before.get(name), now.get(name)) for name in plots),
+            now,
+            gr.Timer(active=JobState(row.state) not in TERMINAL),
+        )
+
+    outputs = [head_source, below_source, figures, *plots.values(), drawn, clock]
+    on_load(look, outputs, inputs=drawn)
+    on(again.click, look, drawn, outputs)
+    on(clock.tick, look, drawn, outputs)
+
+
+def _plot(name: str, height: int) -> gr.LinePlot:
+    return gr.LinePlot(
+        x=view.X, y=view.Y, color=view.LINE, color_map=COLOURS, x_title="step", y_title=CHARTS[name], color_title=" ",
+        height=height, label=CHARTS[name], show_label=False, min_width=220, elem_classes="tr-plot",
+        colors_in_legend=None if name == "loss" else [],
+    )  # fmt: skip
+
+
+def _update(chart: view.Chart | None, before: Any, now: Any) -> Any:
+    """Only what changed: new limits draw a chart anew, new points alone move its line."""
+    if chart is None or before == now:
+        return gr.skip()
+    if before is not None and before[:2] == now[:2]:
+        return gr.LinePlot(value=chart.value)
+    return gr.LinePlot(value=chart.value, x_lim=chart.x_lim, y_lim=chart.y_lim)
+
+
+def _below(seen: RunDetail) -> Any:
+    return view.below(
+        seen.run, events=seen.events, has_more=seen.has_more_events, log_tail=seen.log_tail, merges=seen.merges,
+        yaml=None,
+    )  # fmt: skip
+
+
+PAGE = Page(path="/run", title="Run", build=build, section="/runs")

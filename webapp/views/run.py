@@ -1,0 +1,201 @@
+"""One run as HTML and as rows of charts. Knows facts, no database and no user's rights."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from models.domain.job import TERMINAL, JobKind, JobState
+from models.domain.run import Made, Point, RunSeen, Told
+from webapp.views.curve import chart, limits
+from webapp.views.markup import render
+from webapp.views.model_names import short_name
+from webapp.views.run_list import run_row, share_of, steps_of
+from webapp.views.run_words import KINDS, STATES, advice, event_words, name_of, phase_word, settings_of
+
+SPEED_STEPS = 20
+
+X, Y, LINE = "step", "value", "line"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """`value` as `gr.LinePlot` sends it; the axes end at round numbers."""
+
+    value: Any
+    x_lim: list[float | None]
+    y_lim: list[float | None]
+
+
+def head(run: RunSeen, *, may_change: bool, curves: Mapping[str, Sequence[Point]]) -> Markup:
+    """Name, state, what it is doing now, and what can be done about it."""
+    row = run.row
+    is_live = JobState(row.state) not in TERMINAL
+    train, held_out = curves.get("train_loss", ()), curves.get("eval_loss", ())
+    return render(
+        "run_head.html",
+        run=run_row(run),
+        is_live=is_live,
+        is_done=row.state == JobState.SUCCEEDED,
+        is_training=row.kind == JobKind.TRAIN,
+        may_change=may_change,
+        is_stopping=row.cancel_requested_at is not None,
+        can_keep=row.kind == JobKind.TRAIN and row.state == JobState.RUNNING and bool(train),
+        question=_question(run),
+        retry=_retry(run) if may_change else None,
+        links=_links(run),
+        error=row.error if row.state == JobState.FAILED else None,
+        advice=advice(row.error),
+        now=phase_word(row, run.place) or _ended(run),
+        steps=steps_of(run),
+        share=share_of(run),
+        left=run.seconds_left,
+        seconds=run.seconds,
+        last_loss=train[-1].value if train else None,
+        held_out=held_out[-1].value if held_out else None,
+        speed=_speed(curves),
+    )
+
+
+def below(
+    run: RunSeen,
+    *,
+    events: Sequence[Told],
+    has_more: bool,
+    log_tail: str | None,
+    merges: Sequence[Made],
+    yaml: str | None,
+) -> Markup:
+    """Events, log, settings and lineage."""
+    told = [
+        {
+            "id": event.id,
+            "at": event.at,
+            "level": event.level,
+            "words": event_words(event.kind, event.message, event.data),
+        }
+        for event in events
+    ]
+    return render(
+        "run_below.html",
+        run=run_row(run),
+        is_live=JobState(run.row.state) not in TERMINAL,
+        events=told,
+        has_more=has_more,
+        log=log_tail,
+        lineage=lineage(run, merges),
+        settings=list(settings_of(run.row).items()),
+        yaml=yaml,
+    )
+
+
+def gone(sentence: str) -> Markup:
+    return render("run_gone.html", sentence=sentence)
+
+
+def charts(run: RunSeen, curves: Mapping[str, Sequence[Point]]) -> dict[str, Chart]:
+    """loss, learning_rate, grad_norm and speed, each over all the steps there will be."""
+    loss_lines = {"training": _pairs(curves["train_loss"]), "held-out": _pairs(curves["eval_loss"])}
+    last = max((step for line in loss_lines.values() for step, _ in line), default=1)
+    x_lim: list[float | None] = [0.0, float(max(run.row.total or 0, last))]
+    lines = {
+        "loss": {name: line for name, line in loss_lines.items() if line},
+        "learning_rate": {"learning rate": _pairs(curves["learning_rate"])},
+        "grad_norm": {"gradient norm": _pairs(curves["grad_norm"])},
+        "speed": {"tokens a second": speeds(curves)},
+    }
+    return {
+        name: Chart(value=chart(line, X, Y, LINE), x_lim=x_lim, y_lim=limits(line, from_zero=name != "loss"))
+        for name, line in lines.items()
+    }
+
+
+def speeds(curves: Mapping[str, Sequence[Point]]) -> list[tuple[int, float]]:
+    """Trained tokens a second, step by step."""
+    seconds = {point.step: point.value for point in curves.get("step_seconds", ())}
+    return [
+        (point.step, point.value / seconds[point.step])
+        for point in curves.get("trained_tokens", ())
+        if seconds.get(point.step)
+    ]
+
+
+def lineage(run: RunSeen, merges: Sequence[Made]) -> list[dict[str, Any]]:
+    """From what it works on to what came of it, each with its page; `is_here` marks this run."""
+    row = run.row
+    steps: list[dict[str, Any]] = []
+
+    def add(what: str, name: str | None, href: str | None = None, *, is_here: bool = False) -> None:
+        if name:
+            steps.append({"what": what, "name": name, "href": href, "is_here": is_here})
+
+    add("Base model", row.base_name, "/bases")
+    add("Dataset", row.dataset_name, f"/dataset?id={row.dataset_id}")
+    if row.resumes:
+        add("Retry of", "an earlier run", f"/run?id={row.resumes}")
+    if row.kind == JobKind.MERGE and row.adapter_name:
+        add("Adapter", short_name(row.adapter_name), f"/adapter?id={row.adapter_id}")
+    add("This run", name_of(row), is_here=True)
+    if row.kind == JobKind.TRAIN and row.adapter_name:
+        add("Adapter", short_name(row.adapter_name), f"/adapter?id={row.adapter_id}")
+    if row.merge_name:
+        add("Merge", short_name(row.merge_name), f"/adapter?id={row.merge_id}")
+    for made in merges:
+        add("Merge", short_name(made.name), f"/adapter?id={made.id}")
+    return steps
+
+
+def _question(run: RunSeen) -> str:
+    name = name_of(run.row)
+    if run.row.state == JobState.QUEUED:
+        return f"Cancel {name}? It has not started yet."
+    return f"Cancel {name}? What it has done so far is thrown away."
+
+
+def _retry(run: RunSeen) -> str | None:
+    row = run.row
+    if row.state not in (JobState.FAILED, JobState.CANCELLED) or row.kind != JobKind.TRAIN:
+        return None
+    return f"/train?from={row.id}"
+
+
+def _links(run: RunSeen) -> list[dict[str, str]]:
+    """What to do with what came of it; the first is what most people want."""
+    row = run.row
+    if row.state not in (JobState.SUCCEEDED, JobState.CANCELLED):
+        return []
+    if row.kind == JobKind.TRAIN and row.adapter_id:
+        return [
+            {"word": "Open in playground", "href": f"/playground?models={row.adapter_id}"},
+            {"word": "Open adapter", "href": f"/adapter?id={row.adapter_id}"},
+        ]
+    if row.merge_id:
+        return [
+            {"word": "Open in playground", "href": f"/playground?models={row.merge_id}"},
+            {"word": "Open merge", "href": f"/adapter?id={row.merge_id}"},
+        ]
+    if row.kind == JobKind.ADD_BASE and row.state == JobState.SUCCEEDED:
+        return [{"word": "Base models", "href": "/bases"}]
+    if row.kind == JobKind.CHECK_DATA and row.dataset_id:
+        return [{"word": "Open dataset", "href": f"/dataset?id={row.dataset_id}"}]
+    return []
+
+
+def _ended(run: RunSeen) -> str:
+    row = run.row
+    if row.state == JobState.CANCELLED and row.kind == JobKind.TRAIN and row.adapter_id:
+        return "Cancelled; the adapter so far was kept"
+    return f"{KINDS[JobKind(row.kind)]} {STATES[JobState(row.state)]}"
+
+
+def _speed(curves: Mapping[str, Sequence[Point]]) -> float | None:
+    """Of the last SPEED_STEPS steps together."""
+    tokens = curves.get("trained_tokens", ())[-SPEED_STEPS:]
+    seconds = {point.step: point.value for point in curves.get("step_seconds", ())[-SPEED_STEPS:]}
+    total = sum(seconds.get(point.step, 0.0) for point in tokens)
+    return sum(point.value for point in tokens) / total if total else None
+
+
+def _pairs(points: Sequence[Point]) -> list[tuple[int, float]]:
+    return [(point.step, point.value) for point in points]

@@ -1,0 +1,254 @@
+"""Runs in words: what one is called, what it is doing, what its settings and its events say. Pure."""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
+from typing import Any
+
+from models.domain.errors import Code
+from models.domain.job import HeldReason, JobKind, JobState, Phase
+from models.domain.run import RunRow
+from webapp.views.markup import short_number
+from webapp.views.model_names import short_name
+
+KINDS = {
+    JobKind.TRAIN: "Training",
+    JobKind.MERGE: "Merge",
+    JobKind.ADD_BASE: "Base import",
+    JobKind.CHECK_DATA: "Data check",
+    JobKind.TOY: "Self-test",
+}
+STATES = {
+    JobState.QUEUED: "waiting",
+    JobState.RUNNING: "running",
+    JobState.SUCCEEDED: "done",
+    JobState.FAILED: "failed",
+    JobState.CANCELLED: "cancelled",
+}
+HELD = {HeldReason.USER: "paused", HeldReason.DISK: "waiting for disk"}
+PHASES = {
+    Phase.STAGING: "Fetching its files",
+    Phase.LOADING: "Loading the base model",
+    Phase.PLANNING: "Reading and counting the rows",
+    Phase.TRAINING: "Training",
+    Phase.EVALUATING: "Measuring on held-out rows",
+    Phase.MERGING: "Merging",
+    Phase.CHECKING: "Checking the result",
+    Phase.CONVERTING: "Converting",
+    Phase.SAVING: "Saving",
+    Phase.UPLOADING: "Storing the result",
+}
+ADVICE = {
+    Code.OUT_OF_MEMORY: "Choose the preset for small memory, or fewer rows per forward pass, and retry.",
+    Code.NOT_FINITE: "Retry with a learning rate a few times lower.",
+    Code.WORKER_LOST: "Look at the end of the log below; retry with a smaller batch if memory was short.",
+    Code.CHILD_DIED: "Look at the end of the log below; retry with a smaller batch if memory was short.",
+    Code.NO_PROGRESS: "Look at the end of the log below, then retry.",
+    Code.INTERNAL: "Retry once. If it fails again, show an administrator the end of the log below.",
+    Code.INVALID_TRAINING_FILE: "Open the dataset: its report names the rows. Correct them, upload again and retry.",
+    Code.INVALID_VALIDATION_FILE: "Open the dataset: its report names the rows. Correct them, upload again and retry.",
+}
+SETTINGS = {
+    "base": "Base model",
+    "data.training_file": "Rows",
+    "data.validation_file": "Held-out rows",
+    "data.validation_fraction": "Held-out share",
+    "data.max_length": "Longest row, tokens",
+    "data.over_long": "Longer rows",
+    "data.train_on": "Trained turns",
+    "method.name": "Method",
+    "quantisation": "Base held as",
+    "schedule.epochs": "Epochs",
+    "schedule.batch_rows": "Rows a step",
+    "schedule.micro_batch_rows": "Rows a forward pass",
+    "schedule.learning_rate": "Learning rate",
+    "schedule.learning_rate_multiplier": "Learning rate multiplier",
+    "schedule.scheduler": "Schedule",
+    "schedule.warmup_ratio": "Warm-up share",
+    "schedule.weight_decay": "Weight decay",
+    "schedule.max_grad_norm": "Gradient clipped at",
+    "schedule.evaluate_every": "Measured every, steps",
+    "schedule.save_every": "Saved every, steps",
+    "schedule.seed": "Seed",
+    "suffix": "Name",
+    "adapter": "Adapter",
+    "mode": "Merged onto",
+    "storage": "Stored as",
+    "source": "From",
+    "reference": "Reference",
+    "name": "Name",
+    "description": "Description",
+    "file": "File",
+}
+VALUES = {
+    ("quantisation", "nf4"): "4-bit (NF4)",
+    ("quantisation", "none"): "as imported",
+    ("data.over_long", "drop"): "left out",
+    ("data.over_long", "drop_oldest_turns"): "lose their oldest turns",
+    ("data.train_on", "assistant"): "every answer",
+    ("data.train_on", "last_turn"): "the last answer",
+    ("mode", "full_precision"): "the base as imported",
+    ("mode", "as_tested"): "the weights it was trained on",
+}
+NONE = {
+    "data.validation_file": "a share of the rows",
+    "schedule.micro_batch_rows": "as many as fit",
+    "schedule.learning_rate": "by the base's width",
+    "schedule.evaluate_every": "once an epoch",
+    "schedule.save_every": "once an epoch",
+}
+_MOVED = re.compile(r"(\w+) -> (\w+)(?:: (.*))?", re.DOTALL)
+
+
+def name_of(row: RunRow) -> str:
+    """What people called it, else what it does."""
+    spec = row.spec
+    match row.kind:
+        case JobKind.TRAIN:
+            return spec.get("suffix") or f"Training of {row.base_name or 'a base model'}"
+        case JobKind.MERGE:
+            return f"Merge of {short_name(row.adapter_name) if row.adapter_name else 'an adapter'}"
+        case JobKind.ADD_BASE:
+            return f"Import of {spec.get('name') or 'a base model'}"
+        case JobKind.CHECK_DATA:
+            return f"Check of {row.dataset_name or 'a dataset'}"
+        case _:
+            return KINDS.get(JobKind(row.kind), row.kind)
+
+
+def state_word(row: RunRow) -> str:
+    """The chip's word: what holds a waiting run, and that a running one was asked to end."""
+    if row.state == JobState.QUEUED and row.held_reason:
+        return HELD.get(HeldReason(row.held_reason), row.held_reason)
+    if row.state == JobState.RUNNING and row.cancel_requested_at is not None:
+        return "stopping"
+    return STATES[JobState(row.state)]
+
+
+def phase_word(row: RunRow, place: int | None = None) -> str:
+    """What it is doing now, or why it is not."""
+    match row.state:
+        case JobState.QUEUED if row.held_reason == HeldReason.DISK:
+            return "Waiting until the worker's disk has room; it goes on by itself"
+        case JobState.QUEUED if row.held_reason:
+            return "Paused"
+        case JobState.QUEUED:
+            return place_word(place) if place else "Waiting for a worker"
+        case JobState.RUNNING if row.cancel_requested_at is not None:
+            keeps = row.cancel_wish == "keep"
+            return "Saving the adapter so far, then stopping" if keeps else "Stopping at its next step"
+        case JobState.RUNNING:
+            return PHASES.get(Phase(row.phase), row.phase) if row.phase else "Starting"
+        case _:
+            return ""
+
+
+def place_word(place: int) -> str:
+    return "Next in the queue" if place == 1 else f"{place - 1} before it in the queue"
+
+
+def advice(error: Mapping[str, Any] | None) -> str | None:
+    """What to do, where the sentence of the error does not say it well enough by itself."""
+    if error is None or error.get("code") not in list(Code):
+        return None
+    return ADVICE.get(Code(error["code"]))
+
+
+def settings_of(row: RunRow) -> dict[str, str]:
+    """Every setting as (what, value) in words; the method's options among them."""
+    flat = dict(_flatten(_shown_spec(row)))
+    named = {"base": row.base_name, "data.training_file": row.dataset_name, "file": row.dataset_name}
+    named["adapter"] = short_name(row.adapter_name) if row.adapter_name else None
+    return {
+        title_of(path): named.get(path) or _value(path, value)
+        for path, value in flat.items()
+        if value not in ({}, []) and not (value is None and path not in NONE)
+    }
+
+
+def differing(all_settings: list[dict[str, str]]) -> list[tuple[str, list[str]]]:
+    """The settings that are not the same in all, with each run's value; "–" where a run has none."""
+    titles = list(dict.fromkeys(title for settings in all_settings for title in settings))
+    rows = [(title, [settings.get(title, "–") for settings in all_settings]) for title in titles]
+    return [(title, values) for title, values in rows if len(set(values)) > 1]
+
+
+def title_of(path: str) -> str:
+    if path in SETTINGS:
+        return SETTINGS[path]
+    last = path.rpartition(".")[2].replace("_", " ")
+    return last[:1].upper() + last[1:]
+
+
+def event_words(type_: str, message: str, data: Mapping[str, Any] | None) -> str:
+    """An event as a sentence. What the worker or the child said in sentences already stays as it is."""
+    told = data or {}
+    match type_:
+        case "moved":
+            return _moved(message, told)
+        case "phase":
+            name = message.removesuffix(" began")
+            return PHASES[Phase(name)] if name in list(Phase) else message
+        case "checkpoint":
+            return message[:1].upper() + message[1:]
+        case _:
+            if message.startswith("cancel asked"):
+                keeps = told.get("wish") == "keep"
+                return "Asked to stop and keep the adapter so far" if keeps else "Asked to stop"
+            return message[:1].upper() + message[1:]
+
+
+def _moved(message: str, told: Mapping[str, Any]) -> str:
+    found = _MOVED.fullmatch(message)
+    before, after, reason = found.groups() if found else (None, None, None)
+    if after is None:
+        return message
+    attempts = told.get("attempts") or 0
+    match (before, after):
+        case ("created", _):
+            return "Queued"
+        case (_, "running"):
+            return f"Started again, attempt {attempts + 1}" if attempts else "Taken by a worker"
+        case ("running", "queued"):
+            return f"Back in the queue: {reason}" if reason else "Back in the queue"
+        case (_, "succeeded"):
+            return "Done"
+        case (_, "failed"):
+            return f"Failed: {reason}" if reason else "Failed"
+        case (_, "cancelled"):
+            return "Cancelled"
+        case _:
+            return message
+
+
+def _shown_spec(row: RunRow) -> dict[str, Any]:
+    """A base imported from this machine shows its last name, not where it lay."""
+    if row.kind == JobKind.ADD_BASE and row.spec.get("source") != "hub":
+        return row.spec | {"reference": PurePath(str(row.spec.get("reference", ""))).name}
+    return row.spec
+
+
+def _flatten(spec: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, Any]]:
+    for name, value in spec.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flatten(value, f"{above}{name}.")
+        else:
+            yield above + name, value
+
+
+def _value(path: str, value: Any) -> str:
+    if value is None:
+        return NONE.get(path, "–")
+    if (path, value) in VALUES if isinstance(value, str) else False:
+        return VALUES[path, value]
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:g}"
+        case int():
+            return str(value) if "seed" in path else short_number(value) if value >= 1_000_000 else f"{value:,}"
+        case list():
+            return ", ".join(str(item) for item in value)
+        case _:
+            return str(value)
