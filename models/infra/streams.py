@@ -1,7 +1,8 @@
 """One Redis Stream per answer: the chat worker appends token events, the web side follows them, also from the middle.
 
 Two small keys stand beside each stream: "stop" (somebody asked) and "reader" (somebody listens; it lapses by
-itself, so an abandoned answer is noticed within seconds). Commands of Redis 6.2 only. Knows no model.
+itself, so an abandoned answer is noticed within seconds). One sorted set a person holds the answers they have running,
+counted for the whole installation, not for one process. Commands of Redis 6.2 only. Knows no model.
 """
 
 import time
@@ -86,6 +87,37 @@ class Streams:
         except (RedisError, OSError) as error:
             raise _unavailable() from error
 
+    def take_place(self, person: str, request_id: str, most: int) -> bool:
+        """Count a request whose reader was announced among its person's running answers; False if there are `most`.
+
+        An answer without a reader is not counted any more, so what a dead process left behind lapses by itself.
+        """
+        key = _places(person)
+        try:
+            self._redis.zadd(key, {request_id: time.time()})
+            self._redis.expire(key, STREAM_SECONDS)
+            known: list[str] = self._redis.zrange(key, 0, -1)  # type: ignore[assignment]
+            with self._redis.pipeline(transaction=False) as pipe:
+                for each in known:
+                    pipe.exists(_reader(each))
+                gone = [each for each, has_reader in zip(known, pipe.execute(), strict=True) if not has_reader]
+            if gone:
+                self._redis.zrem(key, *gone)
+            place: int | None = self._redis.zrank(key, request_id)  # type: ignore[assignment]
+            if place is None or place < most:  # two that ask at once have different places
+                return True
+            self._redis.zrem(key, request_id)
+            return False
+        except (RedisError, OSError) as error:
+            raise _unavailable() from error
+
+    def give_place(self, person: str, request_id: str) -> None:
+        """The answer is over."""
+        try:
+            self._redis.zrem(_places(person), request_id)
+        except (RedisError, OSError) as error:
+            raise _unavailable() from error
+
     def follow(
         self, request_id: str, from_id: str = FROM_START, silence_seconds: float = 300
     ) -> Iterator[tuple[str, TokenEvent]]:
@@ -165,6 +197,10 @@ def _stop(request_id: str) -> str:
 
 def _reader(request_id: str) -> str:
     return f"tuneroom:answer:{request_id}:reader"
+
+
+def _places(person: str) -> str:
+    return f"tuneroom:answers:{person}"
 
 
 def _silent(seconds: float) -> Unavailable:

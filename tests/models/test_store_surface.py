@@ -17,7 +17,7 @@ SYSTEM = {
     # the queue
     "claim", "beat", "record", "checkpoint_saved", "settle", "release", "sweep", "claimable", "live_slots",
     "worker_started", "worker_seen", "worker_stopped", "workers", "take_lease", "save_blobs", "child_lost",
-    "let_go_on",
+    "let_go_on", "are_held",
     # people, before anybody is signed in
     "team_named", "user_by_email", "add_user", "add_key", "memberships", "principal_of_key", "key_was_used",
     "save_secret", "sealed_secret",
@@ -47,6 +47,7 @@ UNSCOPED = {
     "may_manage_people",
     "email_of",
     "add_team",
+    "may_change",
 }  # bases are for all; the others read no team's row
 
 
@@ -60,12 +61,20 @@ def test_system_store_has_exactly_these_doors():
 
 def test_the_scoping_test_below_knows_every_door_of_team_store():
     assert (
-        public(TeamStore) == UNSCOPED | set(LOOK_UPS) | set(LISTS) | {"add_file", "add_conversation", "submit", "add_link"} | ADDED_PEOPLE
+        public(TeamStore)
+        == UNSCOPED | set(LOOK_UPS) | set(LISTS) | {"add_file", "add_conversation", "submit", "add_link"} | ADDED_PEOPLE
     )
 
 
 ADDED_PEOPLE = {"add_invitation", "add_my_key"}
 LOOK_UPS = {
+    "conversation": lambda store, ids: store.conversation(ids["chat"]),
+    "rename_conversation": lambda store, ids: store.rename_conversation(ids["chat"], "mine"),
+    "set_panes": lambda store, ids: store.set_panes(ids["chat"], []),
+    "delete_conversation": lambda store, ids: store.delete_conversation(ids["chat"]),
+    "messages": lambda store, ids: store.messages(ids["chat"]),
+    "ask_in_panes": lambda store, ids: store.ask_in_panes(ids["chat"], "Hi", [0]),
+    "save_answer": lambda store, ids: store.save_answer(ids["chat"], pane=0, turn=0, content="", model="m", made={}),
     "link": lambda store, ids: store.link(ids["link"]),
     "revoke_link": lambda store, ids: store.revoke_link(ids["link"]),
     "link_uses": lambda store, ids: store.link_uses(ids["link"], limit=5),
@@ -98,6 +107,15 @@ LOOK_UPS = {
     "served": lambda store, ids: store.served(ids["adapter"]),
 }
 LISTS = {
+    "runs": lambda store, ids: store.runs(limit=5),
+    "runs_named": lambda store, ids: store.runs_named([ids["job"]]),
+    "run_counts": lambda store, ids: store.run_counts(),
+    "places_in_queue": lambda store, ids: store.places_in_queue([ids["job"]]),
+    "sparks": lambda store, ids: store.sparks([ids["job"]]),
+    "paces": lambda store, ids: store.paces([ids["job"]]),
+    "curves": lambda store, ids: [points for points in store.curves(ids["job"], ("train_loss",)).values() if points],
+    "told": lambda store, ids: store.told(ids["job"], limit=5),
+    "log_tail": lambda store, ids: store.log_tail(ids["job"]),
     "links": lambda store, ids: store.links(),
     "search_adapters": lambda store, ids: store.search_adapters("", limit=5, offset=0)[0],
     "search_merges": lambda store, ids: store.search_merges("", limit=5, offset=0)[0],
@@ -150,7 +168,7 @@ def ids(database):
         people = {"key": key.id, "invitation": invitation.id, "sign_in": sign_in.id}
         return (
             people
-            | {"adapter": adapter.id, "link": link.id}
+            | {"adapter": adapter.id, "link": link.id, "chat": store.add_conversation("Hi", []).id}
             | {"file": file.id, "dataset": file.dataset_id, "job": job.id, "user": anna.user}
         )
 

@@ -3,7 +3,7 @@
 import base64
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from redis import Redis
 
@@ -15,10 +15,16 @@ DONE = Done(finish_reason="stop", prompt_tokens=7, completion_tokens=3, first_to
 HELLO = (Delta(text="Bon"), Delta(text="jour "), Delta(text="é"), DONE)
 
 
-class ScriptedWorker:
-    """Answers every request with `script`; `requests` is what it was asked. After the script it says nothing more."""
+Script = Sequence[TokenEvent] | Callable[[ChatRequest], Iterable[TokenEvent]]
 
-    def __init__(self, settings: Settings, script: Sequence[TokenEvent] = HELLO) -> None:
+
+class ScriptedWorker:
+    """Answers every request with `script`, or with what `script` makes of it; then it says nothing more.
+
+    `requests` is what it was asked. One answer at a time: a script that waits holds up those after it.
+    """
+
+    def __init__(self, settings: Settings, script: Script = HELLO) -> None:
         self.script = script
         self.requests: list[ChatRequest] = []
         self._redis = Redis.from_url(settings.redis_py_url)
@@ -42,5 +48,5 @@ class ScriptedWorker:
                 if not self._streams.has_reader(request.request_id):
                     continue  # as the real worker does
                 self.requests.append(request)
-                for event in self.script:
+                for event in self.script(request) if callable(self.script) else self.script:
                     self._streams.append(request.request_id, event)

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models.db.store.deleting import TeamDeleting
+from models.db.store.team_chats import TeamChats
 from models.db.store.team_links import TeamLinks
 from models.db.store.team_people import TeamPeople
 from models.db.store.team_shelf import TeamShelf
@@ -16,7 +17,7 @@ from models.db.tables import Membership, Team, User
 from models.domain.access import Principal
 
 
-class TeamStore(TeamDeleting, TeamShelf, TeamLinks, TeamTrainings, TeamPeople):
+class TeamStore(TeamDeleting, TeamShelf, TeamLinks, TeamTrainings, TeamPeople, TeamChats):
     """One principal's view of the database."""
 
     def __init__(self, session: Session, principal: Principal) -> None:

@@ -1,0 +1,25 @@
+"""What the Playground starts from: the models a person may talk to, and whether anything would answer."""
+
+from dataclasses import dataclass
+
+from models.db.store.system import SystemStore
+from models.domain.access import Principal
+from models.domain.job import Lane
+from webapp.actions.show_models import ModelSeen, list_models
+from webapp.deps import Deps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Playground:
+    """`models` as `list_models` orders them."""
+
+    models: tuple[ModelSeen, ...]
+    has_worker: bool
+
+
+def show_playground(deps: Deps, principal: Principal) -> Playground:
+    with deps.database.read() as session:
+        workers = SystemStore(session).workers(deps.settings.lease_seconds)
+    return Playground(
+        models=tuple(list_models(deps, principal)), has_worker=any(worker.lane == Lane.CHAT for worker in workers)
+    )
