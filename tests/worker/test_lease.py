@@ -31,6 +31,11 @@ def lease_of(database, tmp_path, job: Job, claimed_at: float | None = None, **se
     return Lease(database, made, job, JobDir(tmp_path / "job"), claimed_at or time.monotonic())
 
 
+def log_of(database, job: Job) -> str | None:
+    with database.read() as session:
+        return session.scalar(select(Job.log_tail).where(Job.id == job.id))
+
+
 def messages(database, job: Job) -> list[str]:
     with database.read() as session:
         return list(session.scalars(select(JobEvent.message).where(JobEvent.job_id == job.id).order_by(JobEvent.id)))
@@ -55,6 +60,31 @@ def test_what_was_said_is_recorded_once_and_checkpoints_are_passed_on(database, 
         jobdir.say(Remarked(text="last words"))
         lease.write_last(lambda store: store.settle(job.id, job.fence, JobState.SUCCEEDED))
     assert messages(database, job)[-3:] == ["hello", "last words", "running -> succeeded"]
+
+
+def test_the_end_of_the_log_stands_in_the_row_and_is_written_anew_only_when_it_grew(database, tmp_path):
+    job = claimed(database)
+    log = tmp_path / "job" / "log.txt"
+    with lease_of(database, tmp_path, job) as lease:
+        log.write_text(f"\x1b[31mloading\x1b[0m {tmp_path}/job/in/base\r\n")
+        wait_for(lambda: log_of(database, job) is not None, 5)
+        assert log_of(database, job) == "loading JOB/in/base\n"
+        with database.write() as session:
+            session.get_one(Job, job.id).log_tail = "untouched"
+        lease.beat()
+        assert log_of(database, job) == "untouched"
+        log.write_text("loading\nstep 1\n")  # within the five seconds: only the last write takes it
+        lease.write_last(lambda store: store.settle(job.id, job.fence, JobState.FAILED))
+    assert log_of(database, job) == "loading\nstep 1\n"
+
+
+def test_a_stale_attempt_does_not_write_its_log(database, tmp_path):
+    job = claimed(database)
+    with database.write() as session:
+        SystemStore(session).release(job.id, job.fence, reason="a test")
+    with database.write() as session, pytest.raises(LeaseLost):
+        SystemStore(session).record(job.id, job.fence, [], log_tail="mine")
+    assert log_of(database, job) is None
 
 
 def test_a_cancel_is_heard(database, tmp_path):

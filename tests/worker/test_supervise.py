@@ -10,7 +10,7 @@ from sqlalchemy import select, text
 
 from models.db.store.system import SystemStore
 from models.db.store.team import TeamStore
-from models.db.tables import Blob, Checkpoint, JobEvent, Worker
+from models.db.tables import Blob, Checkpoint, Job, JobEvent, Worker
 from models.domain.errors import Code
 from models.domain.job import CancelWish, JobState
 from tests.harness import House, each_house, house, open_sqlite_house, wait_for
@@ -60,6 +60,9 @@ def test_a_failure_is_told_in_the_childs_own_words_and_is_not_tried_again(house)
     house.history().check(expected=JobState.FAILED)
     assert "told to fail at 2" in house.job(job).error["message"]
     assert house.job(job).attempts == 0
+    with house.database.read() as session:
+        log = session.scalar(select(Job.log_tail).where(Job.id == job))
+    assert log is not None and "told to fail at 2" in log
 
 
 def test_a_job_that_kills_its_child_three_times_fails_and_the_next_one_runs(house):

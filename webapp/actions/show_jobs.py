@@ -44,13 +44,14 @@ def list_jobs(
     limit: int,
     after: str | None = None,
     kinds: tuple[JobKind, ...] = (),
+    states: tuple[JobState, ...] = (),
     meta: dict[str, str] | None = None,
     without_meta: bool = False,
 ) -> Page[JobSeen]:
     """Newest first."""
     with deps.database.read() as session:
         store = TeamStore(session, principal)
-        page = store.jobs(limit=limit, after=after, kinds=kinds, meta=meta, without_meta=without_meta)
+        page = store.jobs(limit=limit, after=after, kinds=kinds, states=states, meta=meta, without_meta=without_meta)
         names = {base.id: base.name for base in store.bases()}
         return Page([see(store, job, names) for job in page.items], page.has_more)
 
@@ -69,6 +70,14 @@ def job_events(
         store = TeamStore(session, principal)
         store.job(job_id, kinds=kinds)
         return store.events(job_id, limit=limit, after=after)
+
+
+def job_log(deps: Deps, principal: Principal, job_id: str) -> str | None:
+    """The end of its log; None while its process has printed nothing."""
+    with deps.database.read() as session:
+        store = TeamStore(session, principal)
+        store.job(job_id)
+        return store.log_tail(job_id)
 
 
 def job_metrics(deps: Deps, principal: Principal, job_id: str, series: tuple[str, ...]) -> dict[str, list[Metric]]:

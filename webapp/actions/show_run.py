@@ -41,12 +41,13 @@ def show_run(deps: Deps, principal: Principal, job_id: str) -> RunDetail:
         row = run.row
         events = store.told(job_id, limit=EVENTS_SHOWN + 1)
         made = row.adapter_id if row.kind == JobKind.TRAIN else None
+        merges = store.merges_of(made) if made else []
         return RunDetail(
             run=run,
             events=tuple(events[:EVENTS_SHOWN]),
             has_more_events=len(events) > EVENTS_SHOWN,
             log_tail=store.log_tail(job_id),
-            merges=tuple(store.merges_of_adapter(made)) if made else (),
+            merges=tuple(Made(id=merge.id, name=merge.name, run=merge.job_id) for merge in merges),
             may_change=store.may_change(row),
             seen_at=now,
         )

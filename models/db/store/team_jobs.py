@@ -30,8 +30,9 @@ class TeamJobs(TeamRuns):
         resumes: str | None = None,
         request_hash: str | None = None,
         priority: int = 0,
+        remark: str | None = None,
     ) -> Job:
-        """Insert a queued job with its first event. The caller rings the lane after the commit."""
+        """Insert a queued job with its first event, and a remark. The caller rings the lane after the commit."""
         team = None if shared else self.team
         self.require(Verb.CREATE, Kind.JOB, team, self.user, "jobs")
         job = Job(
@@ -42,6 +43,8 @@ class TeamJobs(TeamRuns):
         self.session.add(job)
         self.session.flush()
         self._note(job, "moved", "created -> queued", {"after": JobState.QUEUED})
+        if remark is not None:
+            self._note(job, "message", remark, {})
         self.session.refresh(job)
         return job
 
@@ -76,6 +79,7 @@ class TeamJobs(TeamRuns):
         limit: int,
         after: str | None = None,
         kinds: tuple[JobKind, ...] = (),
+        states: tuple[JobState, ...] = (),
         meta: dict[str, str] | None = None,
         without_meta: bool = False,
     ) -> Page[Job]:
@@ -83,6 +87,8 @@ class TeamJobs(TeamRuns):
         query = select(Job).where(Job.deleted_at.is_(None), self.within(Job.team_id, shared=True))
         if kinds:
             query = query.where(Job.kind.in_(kinds))
+        if states:
+            query = query.where(Job.state.in_(states))
         if after is not None:
             query = query.where(Job.id < after)
         for key, value in (meta or {}).items():

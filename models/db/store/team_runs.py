@@ -14,7 +14,7 @@ from models.db.tables import Adapter, BaseModel, Dataset, DatasetVersion, Job, J
 from models.domain.access import Kind, Object, Verb, can
 from models.domain.ids import UserId
 from models.domain.job import JobState
-from models.domain.run import Made, Point, RunRow, Told
+from models.domain.run import Point, RunRow, Told
 
 SPARK_POINTS = 60
 PACE_STEPS = 20
@@ -40,7 +40,7 @@ class TeamRuns(Scoped):
     def run_counts(self, *, kinds: Sequence[str] = (), search: str = "") -> dict[str, int]:
         """How many there are in each state."""
         query = self._runs((Job.state, func.count())).where(*_matching(kinds, search)).group_by(Job.state)
-        return dict(self.session.execute(query).tuples().all())
+        return {row[0]: row[1] for row in self.session.execute(query)}
 
     def places_in_queue(self, job_ids: Sequence[str]) -> dict[str, int]:
         """1 is the next that a free worker takes. Jobs that are held or run have no place."""
@@ -50,7 +50,7 @@ class TeamRuns(Scoped):
         queue = select(Job.id, Job.team_id, place).where(*waiting).subquery()
         mine = or_(queue.c.team_id == self.team, queue.c.team_id.is_(None))
         query = select(queue.c.id, queue.c.place).where(queue.c.id.in_(job_ids), mine)
-        return dict(self.session.execute(query).tuples().all())
+        return {row[0]: row[1] for row in self.session.execute(query)}
 
     def sparks(self, job_ids: Sequence[str]) -> dict[str, list[tuple[int, float]]]:
         """(step, training loss) of each job by step: about SPARK_POINTS of them, evenly chosen, and the last."""
@@ -58,8 +58,8 @@ class TeamRuns(Scoped):
         chosen = or_(Metric.step % every == 0, Metric.step == 1, Metric.step == Job.done)
         query = self._points("train_loss", job_ids).where(chosen)
         found: dict[str, list[tuple[int, float]]] = {}
-        for job_id, step, value, _, _ in self.session.execute(query).tuples():
-            found.setdefault(job_id, []).append((step, value))
+        for row in self.session.execute(query):
+            found.setdefault(row.job_id, []).append((row.step, row.value))
         return found
 
     def paces(self, job_ids: Sequence[str]) -> dict[str, list[tuple[int, datetime]]]:
@@ -67,8 +67,8 @@ class TeamRuns(Scoped):
         recent = (Metric.step > Job.done - PACE_STEPS, Metric.fence == Job.fence)
         query = self._points("train_loss", job_ids).where(*recent)
         found: dict[str, list[tuple[int, datetime]]] = {}
-        for job_id, step, _, at, _ in self.session.execute(query).tuples():
-            found.setdefault(job_id, []).append((step, at))
+        for row in self.session.execute(query):
+            found.setdefault(row.job_id, []).append((row.step, row.at))
         return found
 
     def curves(self, job_id: str, series: Sequence[str]) -> dict[str, list[Point]]:
@@ -78,8 +78,8 @@ class TeamRuns(Scoped):
             Metric.job_id == job_id, Metric.series.in_(series), self.within(Job.team_id, shared=True)
         )
         found: dict[str, list[Point]] = {name: [] for name in series}
-        for name, step, value, at, fence in self.session.execute(query.order_by(Metric.series, Metric.step)).tuples():
-            found[name].append(Point(step=step, value=value, at=at, fence=fence))
+        for row in self.session.execute(query.order_by(Metric.series, Metric.step)):
+            found[row.series].append(Point(step=row.step, value=row.value, at=row.at, fence=row.fence))
         return found
 
     def log_tail(self, job_id: str) -> str | None:
@@ -95,12 +95,6 @@ class TeamRuns(Scoped):
             owner=UserId(run.created_by) if run.created_by else None,
         )
         return can(self.principal, Verb.CHANGE, thing)
-
-    def merges_of_adapter(self, adapter_id: str) -> list[Made]:
-        """Oldest first."""
-        mine = (Merge.adapter_id == adapter_id, Merge.deleted_at.is_(None), self.within(Merge.team_id))
-        rows = self.session.execute(select(Merge.id, Merge.name, Merge.job_id).where(*mine).order_by(Merge.id))
-        return [Made(id=made, name=name, run=run) for made, name, run in rows]
 
     def told(self, job_id: str, *, limit: int) -> list[Told]:
         """The job's events, newest first."""

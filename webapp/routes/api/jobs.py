@@ -7,9 +7,9 @@ from fastapi import APIRouter, Query
 from fastapi import Body as JsonBody
 
 from models.domain.errors import Invalid
-from models.domain.job import CancelWish, JobKind
+from models.domain.job import CancelWish, JobKind, JobState
 from webapp.actions.cancel_job import cancel_job
-from webapp.actions.show_jobs import SERIES, JobSeen, job_events, job_metrics, list_jobs, show_job
+from webapp.actions.show_jobs import SERIES, JobSeen, job_events, job_log, job_metrics, list_jobs, show_job
 from webapp.routes.asking import After, Body, Caller, Limit, Parts, unix
 from webapp.routes.v1.job_objects import error_object, event_object, number_of, progress_object
 
@@ -22,9 +22,15 @@ class CancelBody(Body):
 
 @router.get("")
 def listing(
-    parts: Parts, caller: Caller, limit: Limit = 20, after: After = None, kind: JobKind | None = None
+    parts: Parts,
+    caller: Caller,
+    limit: Limit = 20,
+    after: After = None,
+    kind: JobKind | None = None,
+    state: JobState | None = None,
 ) -> dict[str, Any]:
-    page = list_jobs(parts, caller, limit=limit, after=after, kinds=(kind,) if kind else ())
+    kinds, states = (kind,) if kind else (), (state,) if state else ()
+    page = list_jobs(parts, caller, limit=limit, after=after, kinds=kinds, states=states)
     return {"object": "list", "data": [job_object(seen) for seen in page.items], "has_more": page.has_more}
 
 
@@ -44,6 +50,12 @@ def cancel(
 def events(parts: Parts, caller: Caller, job_id: str, limit: Limit = 20, after: After = None) -> dict[str, Any]:
     page = job_events(parts, caller, job_id, limit=limit, after=number_of(after, "ftevent-"))
     return {"object": "list", "data": [event_object(event) for event in page.items], "has_more": page.has_more}
+
+
+@router.get("/{job_id}/log")
+def log(parts: Parts, caller: Caller, job_id: str) -> dict[str, Any]:
+    """The end of what its process printed; `text` is null while it has printed nothing."""
+    return {"object": "log", "job": job_id, "text": job_log(parts, caller, job_id)}
 
 
 @router.get("/{job_id}/metrics")
