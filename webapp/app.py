@@ -51,7 +51,7 @@ def make_app(deps: Deps, *, with_pages: bool = False) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     deps: Deps = app.state.deps
-    sweeper = Sweeper(deps.database, deps.broker, deps.settings).start()
+    sweeper = Sweeper(deps.database, deps.broker, deps.settings, has_workers_disk=False).start()
     carer = Carer(deps.database, deps.storage, deps.settings).start()
     yield
     carer.stop()

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, assert_never
 
+from models.catalog.methods import METHODS
 from models.db.store.system import DEFAULT_TEAM, SystemStore
 from models.db.tables import BaseModel, DatasetVersion, Job
-from models.domain.base_model import AddBaseSpec
+from models.domain.base_model import AddBaseSpec, Shapes
 from models.domain.chat import TreeRef
+from models.domain.disk import merge_bytes, no_room, training_bytes
 from models.domain.errors import AppError, Code, JobFailed, NotFound
 from models.domain.ids import Sha256
 from models.domain.job import JobKind
@@ -106,6 +108,7 @@ def _stage_training(shelf: Shelf, spec: TrainingSpec, jobdir: JobDir) -> dict[st
     base = shelf.lease.read(lambda store: store.base(spec.base))
     training = shelf.lease.read(lambda store: store.file(spec.data.training_file))
     _check_usable(training, Code.INVALID_TRAINING_FILE)
+    _check_room(shelf.settings, training_bytes(_trainable(spec, base)), "Two checkpoints and the adapter")
     _lay_base(shelf, base, jobdir)
     _lay_file(shelf, training, jobdir.inputs / "train.jsonl")
     facts = {
@@ -126,6 +129,8 @@ def _stage_training(shelf: Shelf, spec: TrainingSpec, jobdir: JobDir) -> dict[st
 def _stage_merge(shelf: Shelf, spec: MergeSpec, jobdir: JobDir) -> dict[str, Any]:
     adapter = shelf.lease.read(lambda store: store.adapter(spec.adapter))
     base = shelf.lease.read(lambda store: store.base(adapter.base_id))
+    needed_bytes = merge_bytes(Shapes.model_validate(base.shapes).parameters, spec.storage)
+    _check_room(shelf.settings, needed_bytes, "The merged weights")
     _lay_base(shelf, base, jobdir)
     ref = TreeRef(scope=adapter.scope, sha256=Sha256(adapter.tree_sha256))
     with shelf.cache.using_tree(ref, shelf.watch) as path:
@@ -153,6 +158,18 @@ def _check_usable(file: DatasetVersion, code: Code) -> None:
         raise JobFailed(
             f"{file.filename} cannot be used: {file.status_details} Correct the file and upload it again.", code=code
         )
+
+
+def _check_room(settings: Settings, needed_bytes: int, what: str) -> None:
+    """Before anything is copied. Raises JobFailed(disk_full): the job is held, and goes on by itself."""
+    free_bytes = shutil.disk_usage(settings.jobs_dir).free
+    if (sentence := no_room(free_bytes, needed_bytes, what)) is not None:
+        raise JobFailed(sentence, code=Code.DISK_FULL, needed_bytes=needed_bytes)
+
+
+def _trainable(spec: TrainingSpec, base: BaseModel) -> int:
+    method = METHODS[spec.method.name]
+    return method.cost(Shapes.model_validate(base.shapes), method.options.model_validate(spec.method.options))
 
 
 def _lay_base(shelf: Shelf, base: BaseModel, jobdir: JobDir) -> None:

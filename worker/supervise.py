@@ -267,7 +267,7 @@ class _Attempt:
 
     def _fail(self, error: AppError) -> JobState:
         if error.code == Code.DISK_FULL:
-            return self._give_back(error.message, HeldReason.DISK)
+            return self._give_back(error.message, HeldReason.DISK, error.facts.get("needed_bytes"))
         artefact = refused_file(self._job, error)
         self._lease.write_last(
             lambda store: store.settle(
@@ -276,9 +276,11 @@ class _Attempt:
         )
         return JobState.FAILED
 
-    def _give_back(self, reason: str, held: HeldReason | None = None) -> JobState:
+    def _give_back(self, reason: str, held: HeldReason | None = None, needed_bytes: int | None = None) -> JobState:
         return self._lease.write_last(
-            lambda store: store.release(self._job.id, self._job.fence, reason=reason, held=held)
+            lambda store: store.release(
+                self._job.id, self._job.fence, reason=reason, held=held, needed_bytes=needed_bytes
+            )
         )
 
     def _count_loss(self, reason: str, code: Code = Code.CHILD_DIED) -> JobState:

@@ -21,6 +21,7 @@ LEASE_NAME = "sweep"
 LANES = (Lane.JOBS, Lane.LIGHT)  # chat has no rows: an unanswered question ends at its deadline
 FREE_SHARE = 0.1  # of the disk, before jobs that ran out of it go on
 FREE_BYTES = 20 * 10**9
+MORE_THAN_NEEDED = 1.1  # a job that goes on with just enough would be held again at once
 
 log = structlog.get_logger()
 
@@ -28,7 +29,10 @@ log = structlog.get_logger()
 class Sweeper:
     """A thread that sweeps each `sweep_seconds` while this process holds the sweep's lease."""
 
-    def __init__(self, database: Database, broker: Broker, settings: Settings) -> None:
+    def __init__(
+        self, database: Database, broker: Broker, settings: Settings, *, has_workers_disk: bool = True
+    ) -> None:
+        self._has_workers_disk = has_workers_disk
         self._database = database
         self._broker = broker
         self._settings = settings
@@ -46,15 +50,18 @@ class Sweeper:
         self._thread.join()
 
     def sweep(self) -> list[tuple[str, JobState]]:
-        """One round: jobs taken back, with their new states. Empty while another process holds the lease."""
+        """One round: jobs taken back, with their new states. Empty while another process holds the lease.
+
+        Each worker looks at its own disk, lease or not: another process may be on another machine.
+        """
+        if self._has_workers_disk:
+            self._let_go_on()
         seconds = self._settings.sweep_seconds
         with self._database.write() as session:
             store = SystemStore(session)
             if not store.take_lease(LEASE_NAME, self._owner, 1.5 * seconds):
                 return []
             moved = store.sweep(self._settings.max_attempts)
-            if has_room(self._settings):
-                store.let_go_on(HeldReason.DISK)
         for job_id, state in moved:
             log.warning("job taken back", job=job_id, state=state)
         self._ring()
@@ -68,6 +75,15 @@ class Sweeper:
                 log.warning("sweep skipped", why=error.message)
             except Exception:  # a thread's door: a sweep that fails once must not be the last
                 log.exception("sweep failed")
+
+    def _let_go_on(self) -> None:
+        with self._database.read() as session:
+            if not SystemStore(session).are_held(HeldReason.DISK):
+                return
+        with self._database.write() as session:
+            going = SystemStore(session).let_go_on(HeldReason.DISK, lambda needed: has_room(self._settings, needed))
+        if going:
+            log.info("jobs go on: the disk has room", jobs=going)
 
     def _ring(self) -> None:
         """As many bells as there is claimable work and there are live slots; a full list is enough of a hint."""
@@ -88,7 +104,8 @@ class Sweeper:
                 self._broker_is_away = True
 
 
-def has_room(settings: Settings) -> bool:
-    """Enough of the disk is free again; a little would only fail the same job again."""
+def has_room(settings: Settings, needed_bytes: int | None = None) -> bool:
+    """Enough of the disk is free: for what a job said it needs and a little more, else a good part of the whole."""
     usage = shutil.disk_usage(settings.data_dir)
-    return usage.free >= min(FREE_BYTES, FREE_SHARE * usage.total)
+    wanted = min(FREE_BYTES, FREE_SHARE * usage.total) if needed_bytes is None else MORE_THAN_NEEDED * needed_bytes
+    return usage.free >= wanted

@@ -1,9 +1,10 @@
 """The life of a job in the database, on both engines."""
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from models.db.engine import Database
+from models.db.store.queue import MOST_REMARKS
 from models.db.store.system import SystemStore
 from models.db.store.team import TeamStore
 from models.db.tables import Blob, Job, JobEvent, db_now
@@ -262,3 +263,20 @@ def test_equal_bytes_are_remembered_once(database):
             SystemStore(session).save_blobs(blobs)
     with database.read() as session:
         assert len(session.scalars(select(Blob)).all()) == 1
+
+
+def test_a_job_that_never_stops_talking_does_not_fill_the_database(database):
+    job = make_job(database)
+    with database.write() as session:
+        store = SystemStore(session)
+        claimed = store.claim(Lane.JOBS, "worker-a", 30)
+        said = {"job_id": job.id, "fence": claimed.fence, "type": "message"}
+        session.execute(insert(JobEvent), [said | {"message": str(number)} for number in range(MOST_REMARKS - 2)])
+        store.record(job.id, claimed.fence, [Remarked(text=f"remark {number}") for number in range(20)])
+        store.release(job.id, claimed.fence, reason="drain")
+    with database.read() as session:
+        events = session.scalars(select(JobEvent).where(JobEvent.job_id == job.id).order_by(JobEvent.id)).all()
+    assert [event.message for event in events if event.type == "message"][MOST_REMARKS - 2 :] == [
+        "remark 0", "remark 1", "what it says from here on is only in its log",
+    ]  # fmt: skip
+    assert [event.type for event in events if event.type == "moved"] == ["moved"] * 3

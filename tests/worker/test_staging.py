@@ -16,6 +16,7 @@ from models.domain.job import JobKind, JobState
 from models.infra.settings import Settings
 from models.infra.storage import SHARED, Storage
 from tests.harness import TENTH
+from tests.house import SHAPES
 from worker.cache import Cache
 from worker.jobdir import REQUIRED_IN_CHECKPOINT, JobDir, Outcome, seal_checkpoint
 from worker.lease import Lease
@@ -74,7 +75,7 @@ class Bench:
         job, _ = self.claim(JobKind.ADD_BASE, {"name": name, "source": "local", "reference": "/x"})
         base = NewBase(
             stored=self.stored(name), name=name, description="", source="local", reference="/x", revision=None,
-            licence=None, facts={}, shapes={},
+            licence=None, facts={}, shapes=SHAPES,
         )  # fmt: skip
         with self.database.write() as session:
             SystemStore(session).settle(job.id, job.fence, JobState.SUCCEEDED, artefact=base)
@@ -160,7 +161,7 @@ def test_a_base_whose_name_was_taken_meanwhile_changes_nothing(bench):
     job, _ = bench.claim(JobKind.ADD_BASE, {"name": "tiny", "source": "local", "reference": "/y"})
     again = NewBase(
         stored=bench.stored("other"), name="tiny", description="", source="local", reference="/y", revision=None,
-        licence=None, facts={}, shapes={},
+        licence=None, facts={}, shapes=SHAPES,
     )  # fmt: skip
     with pytest.raises(Conflict, match="exists already"), bench.database.write() as session:
         SystemStore(session).settle(job.id, job.fence, JobState.SUCCEEDED, artefact=again)

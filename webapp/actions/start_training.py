@@ -13,6 +13,7 @@ from models.domain.ids import BaseId
 from models.domain.job import JobKind, Lane
 from models.domain.training import MethodChoice, TrainingSpec
 from webapp import words
+from webapp.actions.note_of_disk import note_of_disk
 from webapp.actions.once import made_before, one_create_at_a_time
 from webapp.actions.ring import ring
 from webapp.actions.show_jobs import JobSeen, see
@@ -41,11 +42,14 @@ def start_training(
         if (earlier := made_before(store, request_hash)) is not None:
             return see(store, earlier)
         base = _base(store, spec.base)
-        check_targets(method, Shapes.model_validate(base.shapes))
+        trainable = check_targets(method, Shapes.model_validate(base.shapes))
         _check_file(store, "training_file", spec.data.training_file)
         _check_file(store, "validation_file", spec.data.validation_file)
         spec = spec.model_copy(update={"base": BaseId(base.id), "method": method})
-        job = store.submit(JobKind.TRAIN, spec.model_dump(mode="json"), meta=meta, request_hash=request_hash)
+        remark = note_of_disk(deps, SystemStore(session), trainable)
+        job = store.submit(
+            JobKind.TRAIN, spec.model_dump(mode="json"), meta=meta, request_hash=request_hash, remark=remark
+        )
         seen = see(store, job)
     ring(deps.broker, Lane.JOBS)
     return seen
@@ -67,10 +71,10 @@ def checked_method(choice: MethodChoice, *, at: str) -> MethodChoice:
     return MethodChoice(name=method.name, options=options.model_dump(mode="json"))
 
 
-def check_targets(choice: MethodChoice, shapes: Shapes) -> None:
-    """Raises Invalid where the base has no such layer, before a GPU is waited for."""
+def check_targets(choice: MethodChoice, shapes: Shapes) -> int:
+    """How many parameters it trains. Raises Invalid where the base has no such layer, before a GPU is waited for."""
     method = METHODS[choice.name]
-    method.cost(shapes, method.options.model_validate(choice.options))
+    return method.cost(shapes, method.options.model_validate(choice.options))
 
 
 def _base(store: TeamStore, name_or_id: str) -> BaseModel:

@@ -55,6 +55,7 @@ def stage(jobdir: JobDir, fence: int, step: int) -> Path:
             f"the disk of this worker has {free_bytes / 1e6:.0f} MB left and a checkpoint needs "
             f"{needed_bytes / 1e6:.0f} MB. Free some space; the job goes on from its last checkpoint.",
             code=Code.DISK_FULL,
+            needed_bytes=needed_bytes,
         )
     staged = jobdir.checkpoints / f".tmp-{fence}-{step}"
     shutil.rmtree(staged, ignore_errors=True)

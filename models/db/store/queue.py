@@ -4,7 +4,7 @@
 nothing (promise P2). Times are the database's.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,8 @@ from models.db.tables import Blob, Checkpoint, Job, JobEvent, Lease, Metric, Wor
 from models.domain.errors import AppError, Code, JobFailed, LeaseLost
 from models.domain.job import CancelWish, HeldReason, JobState, Lane, Phase, check_move
 from models.domain.progress import CheckpointSaved, Evaluated, PhaseBegan, Progressed, Remarked, Said, StepDone
+
+MOST_REMARKS = 1000  # of one job, as events
 
 
 class QueueStore:
@@ -91,7 +93,7 @@ class QueueStore:
                 case CheckpointSaved():
                     pass  # `checkpoint_saved` writes its row once it is uploaded
                 case Remarked(level=level, text=text):
-                    self._event(job_id, fence, "message", text, level=level, at=item.at)
+                    self._remark(job_id, fence, text, level=level, at=item.at)
         if points:
             self._upsert_points(list(points.values()))
         if changes:
@@ -136,15 +138,26 @@ class QueueStore:
         level = "error" if to is JobState.FAILED else "info"
         self._moved(job_id, fence, JobState.RUNNING, to, level=level, reason=error.message if error else None)
 
-    def release(self, job_id: str, fence: int, *, reason: str, held: HeldReason | None = None) -> JobState:
-        """Give the job back, attempts unchanged; a job whose cancel was wished ends as cancelled instead."""
+    def release(
+        self,
+        job_id: str,
+        fence: int,
+        *,
+        reason: str,
+        held: HeldReason | None = None,
+        needed_bytes: int | None = None,
+    ) -> JobState:
+        """Give the job back, attempts unchanged; a job whose cancel was wished ends as cancelled instead.
+
+        `needed_bytes`: of disk, where that is known and is why it is held.
+        """
         wished = self.session.scalar(select(Job.cancel_requested_at).where(Job.id == job_id))
         if wished is not None:
             self.settle(job_id, fence, JobState.CANCELLED)
             return JobState.CANCELLED
         values = {"state": JobState.QUEUED, "lease_until": None, "owner": None, "phase": None, "held_reason": held}
         self._fenced(update(Job).where(*_mine(job_id, fence)).values(**values), job_id, fence)
-        self._moved(job_id, fence, JobState.RUNNING, JobState.QUEUED, reason=reason)
+        self._moved(job_id, fence, JobState.RUNNING, JobState.QUEUED, reason=reason, needed_bytes=needed_bytes)
         return JobState.QUEUED
 
     def child_lost(
@@ -163,11 +176,15 @@ class QueueStore:
         self._moved(job_id, fence, JobState.RUNNING, to, level=level, reason=counted)
         return to
 
-    def let_go_on(self, held: HeldReason) -> list[str]:
-        """Jobs held for this reason may be claimed again; returns their ids."""
+    def let_go_on(
+        self, held: HeldReason, may_go: Callable[[int | None], bool] = lambda _needed_bytes: True
+    ) -> list[str]:
+        """Jobs held for this reason may be claimed again; returns their ids. `may_go` is asked with what each needs."""
+        waiting = self.session.scalars(select(Job.id).where(Job.held_reason == held, Job.state == JobState.QUEUED))
+        going = [job_id for job_id in waiting.all() if may_go(self._needed_bytes(job_id))]
         freed = self.session.execute(
             update(Job)
-            .where(Job.held_reason == held, Job.state == JobState.QUEUED)
+            .where(Job.id.in_(going), Job.held_reason == held, Job.state == JobState.QUEUED)
             .values(held_reason=None)
             .returning(Job.id, Job.fence)
             .execution_options(synchronize_session=False)
@@ -175,6 +192,16 @@ class QueueStore:
         for job_id, fence in freed:
             self._event(job_id, fence, "message", f"no longer held ({held}): it goes on when a worker is free")
         return [job_id for job_id, _ in freed]
+
+    def are_held(self, held: HeldReason) -> bool:
+        """Does any job wait for this reason?"""
+        waiting = select(Job.id).where(Job.held_reason == held, Job.state == JobState.QUEUED)
+        return self.session.scalar(waiting.limit(1)) is not None
+
+    def _needed_bytes(self, job_id: str) -> int | None:
+        """What the job's last move said that it needs of a disk."""
+        moves = select(JobEvent.data).where(JobEvent.job_id == job_id, JobEvent.type == "moved")
+        return (self.session.scalar(moves.order_by(JobEvent.id.desc()).limit(1)) or {}).get("needed_bytes")
 
     def sweep(self, max_attempts: int) -> list[tuple[str, JobState]]:
         """Take back every job whose lease lapsed. Idempotent; any live process may run it."""
@@ -262,6 +289,15 @@ class QueueStore:
         known = (JobEvent.job_id == job_id, JobEvent.fence == fence, JobEvent.message == message)
         if self.session.scalar(select(JobEvent.id).where(*known).limit(1)) is None:
             self._event(job_id, fence, "phase", message, at=at)
+
+    def _remark(self, job_id: str, fence: int, text: str, **columns: Any) -> None:
+        """A job that never stops talking fills its log, and not the database."""
+        known = (JobEvent.job_id == job_id, JobEvent.type == "message")
+        said = self.session.scalar(select(func.count()).select_from(JobEvent).where(*known)) or 0
+        if said < MOST_REMARKS:
+            self._event(job_id, fence, "message", text, **columns)
+        elif said == MOST_REMARKS:
+            self._event(job_id, fence, "message", "what it says from here on is only in its log", **columns)
 
     def _event(self, job_id: str, fence: int, type_: str, message: str, **columns: Any) -> None:
         self.session.execute(
