@@ -11,8 +11,9 @@ from jinja2 import ChoiceLoader, DictLoader
 from starlette.routing import Mount
 from starlette.types import Lifespan
 
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read while gradio is imported
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
+from models.infra.quiet import QUIET
+
+os.environ.update(QUIET)  # read while gradio is imported
 
 import gradio as gr
 from gradio.routes import templates

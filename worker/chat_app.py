@@ -21,6 +21,7 @@ from models.domain.errors import AppError, Code, Unavailable
 from models.domain.job import Lane
 from models.infra.broker import ANSWER_TASK, make_celery
 from models.infra.lifeline import end_with_keeper
+from models.infra.quiet import QUIET
 from models.infra.settings import Settings
 from models.infra.storage import Storage
 from models.infra.streams import Streams
@@ -164,7 +165,7 @@ def _set_environment(threads: int) -> None:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, str(threads))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.update(QUIET)
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from models.infra.quiet import QUIET
 from worker.jobdir import JobDir
 
 KEPT = (
@@ -94,7 +95,7 @@ def child_environment(home: Path, threads: int) -> dict[str, str]:
     environment = {name: os.environ[name] for name in KEPT if name in os.environ}
     environment |= {
         "HOME": str(home), "TMPDIR": str(scratch), "HF_HOME": str(scratch / "hf"),
-        "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
+        **QUIET,
         "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "TOKENIZERS_PARALLELISM": "false",
         "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1",
     }  # fmt: skip
