@@ -2,9 +2,12 @@
 
 from starlette.testclient import TestClient
 
+from models.db.store.system import SystemStore
 from models.domain.access import Role
 from tests.house import House
 from webapp.actions.add_user import add_user
+from webapp.actions.sessions import open_session
+from webapp.routes.cookie import NAME
 
 HERE = {"Origin": "http://testserver"}
 
@@ -29,6 +32,19 @@ def enter(browser: TestClient, email: str, password: str):
 def person_with_password(house: House, email: str = "anna@example.org", role: Role = Role.MEMBER, **options) -> str:
     """Adds a person; returns the password."""
     return add_user(house.deps.database, email, role=role.value, **options)
+
+
+def browsing(
+    house: House, email: str, role: Role = Role.MEMBER, *, team: str = "default", admin: bool = False
+) -> TestClient:
+    """A new person, signed in without a password, which takes a third of a second to hash."""
+    with house.deps.database.write() as session:
+        store = SystemStore(session)
+        found = store.team_named(team)
+        user = store.add_user(email, found, role, is_admin=admin, password_hash=None)
+    browser = browser_of(house)
+    browser.cookies[NAME] = open_session(house.deps.database, user.id, found.id, address="10.0.0.1", agent="test")
+    return browser
 
 
 def me(browser: TestClient) -> dict:

@@ -72,11 +72,7 @@ def prove_password(database: Database, secret_key: bytes, knock: Knock) -> Prove
         is_known = place != address or store.is_known_place(account, address)
         _refuse_too_many(store.seconds_to_wait(account, place, LIMITS, is_known=is_known))
     with (FOR_KNOWN if is_known else FOR_STRANGERS).entered():
-        with database.write() as session:
-            store = SystemStore(session)
-            store.one_at_a_time(f"account:{account}", f"place:{place}")
-            _refuse_too_many(store.seconds_to_wait(account, place, LIMITS, is_known=is_known))
-            try_id = store.add_try(account, place, is_known=is_known)
+        try_id = count_try(database, account, place, is_known=is_known)
         has_matched = is_right(knock.password, hashed)
     with database.write() as session:
         store = SystemStore(session)
@@ -87,6 +83,15 @@ def prove_password(database: Database, secret_key: bytes, knock: Knock) -> Prove
         cookie = device_cookie(secret_key, account, user.password_hash or "", device)
         store.try_succeeded(try_id, account, (address, f"device:{cookie.partition('.')[0]}"))
         return Proven(user_id=user.id, device=cookie)
+
+
+def count_try(database: Database, account: str, place: str, *, is_known: bool) -> str:
+    """Take one from the budgets; raises Unavailable(rate_limited) where one is empty. Returns the try's id."""
+    with database.write() as session:
+        store = SystemStore(session)
+        store.one_at_a_time(f"account:{account}", f"place:{place}")
+        _refuse_too_many(store.seconds_to_wait(account, place, LIMITS, is_known=is_known))
+        return store.add_try(account, place, is_known=is_known)
 
 
 def account_of(email: str) -> str:
