@@ -98,11 +98,12 @@ class House:
         job = self._finish(person.principal, JobKind.MERGE, {"adapter": adapter_id}, new)
         return job, "merge-" + job.split("-", 1)[1]
 
-    def check_file(self, file_id: str, *, is_usable: bool, details: str | None = None) -> None:
+    def check_file(self, file_id: str, *, is_usable: bool, details: str | None = None, rows: int = 1) -> None:
         """What the check job leaves behind."""
         verdict = CheckedFile(
-            file_id=file_id, is_usable=is_usable, details=details, format="messages", rows=1, usable_rows=1, report={}
-        )
+            file_id=file_id, is_usable=is_usable, details=details, format="messages", rows=rows, usable_rows=rows,
+            report={},
+        )  # fmt: skip
         with self.deps.database.write() as session:
             store = SystemStore(session)
             job = store.claim(Lane.LIGHT, "worker-test", 60)

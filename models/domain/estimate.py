@@ -12,9 +12,9 @@ TOKENS_PER_PASS = {"cpu": 4096, "cuda": 16384}  # of one forward pass, where nob
 
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)  # 4 bits, one 8-bit scale per 64 weights, one float32 per 256 scales
 TRAINED_BYTES = 4 * 4  # float32: weight, gradient and AdamW's two moments
-ACTIVATION_SHARE = 1.5  # kept for the backward pass per input and output of every linear layer: measured, see docs
+ACTIVATION_SHARE = 1.9  # kept for the backward pass per input and output of every linear layer: measured, see docs
 LOGIT_COPIES = 3  # float32 logits, their softmax, their gradient
-PROCESS_BYTES = {"cpu": 450 * 10**6, "cuda": 600 * 10**6}  # Python with torch; CUDA's context
+PROCESS_BYTES = {"cpu": 480 * 10**6, "cuda": 600 * 10**6}  # Python with torch; CUDA's context
 
 
 def learning_rate(schedule: ScheduleSpec, hidden_size: int) -> float:
@@ -63,7 +63,7 @@ def schedule_remarks(rows: int, schedule: ScheduleSpec) -> tuple[str, ...]:
     if steps < FEWEST_STEPS:
         batch_rows = max(1, rows * schedule.epochs // FEWEST_STEPS)
         epochs = math.ceil(FEWEST_STEPS / steps_per_epoch(rows, schedule.batch_rows))
-        cure = f"{batch_rows} rows a step" if batch_rows < schedule.batch_rows else "more rows"
+        cure = f"{batch_rows} row{'s' if batch_rows > 1 else ''} a step" if batch_rows < schedule.batch_rows else "more rows"
         if epochs <= MOST_EPOCHS:
             cure += f" or {epochs} epochs"
         remarks.append(f"only {steps} optimiser steps; under {FEWEST_STEPS} often teach too little. Try {cure}.")

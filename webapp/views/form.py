@@ -4,7 +4,7 @@ Makes components and wires nothing. Ranges are not given to Gradio: it would ans
 where we say beside the field what is wrong and keep what was typed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -24,27 +24,27 @@ class Slot:
     component: Any
     note: gr.HTML
     reset: gr.Button
+    column: gr.Column
 
 
-def put_groups(fields: Iterable[Field]) -> list[Slot]:
+def put_groups(fields: Iterable[Field], *, is_hidden: Callable[[Field], bool] = lambda _: False) -> list[Slot]:
     """The fields under the headings of their groups. Must run inside a Blocks."""
     slots = []
     for group, members in groupby(fields, key=lambda field: field.group):
         gr.HTML(render("train_group.html", title=str(group)), padding=False, elem_classes="tr-flat")
         with gr.Row(elem_classes="tr-fields", equal_height=False):
-            slots += [put(field) for field in members]
+            slots += [put(field, is_visible=not is_hidden(field)) for field in members]
     return slots
 
 
-def put(field: Field) -> Slot:
+def put(field: Field, *, is_visible: bool = True) -> Slot:
     """One field with its note and its reset."""
-    with gr.Column(
-        elem_classes=["tr-field", f"tr-field-{field.kind.name.lower()}"], min_width=220, elem_id=anchor(field)
-    ):
+    classes = ["tr-field", f"tr-field-{field.kind.name.lower()}"]
+    with gr.Column(elem_classes=classes, min_width=160, elem_id=anchor(field), visible=is_visible) as column:
         component = _component(field)
         note = gr.HTML(note_of(field, field.default), padding=False, elem_classes="tr-flat")
         reset = gr.Button("Reset", size="sm", variant="secondary", elem_classes="tr-reset")
-    return Slot(field=field, component=component, note=note, reset=reset)
+    return Slot(field=field, component=component, note=note, reset=reset, column=column)
 
 
 def note_of(field: Field, default: Any, *, changed_from: str | None = None, problem: str | None = None) -> Markup:

@@ -102,7 +102,7 @@ def typed_of(spec: TrainingSpec) -> Typed:
         NAME: spec.suffix or "",
     }
     for field in FIELDS:
-        is_other_method = field.path.startswith("method.options.") and field.key.partition(".")[0] != spec.method.name
+        is_other_method = is_option(field) and field.key.partition(".")[0] != spec.method.name
         value = field.default if is_other_method else values.get(field.path, field.default)
         typed[field.key] = fields.shown(field, value)
     return typed
@@ -146,9 +146,14 @@ def default_of(field: Field, preset: Preset) -> Any:
     return fields.told(field, typed_of(spec_of(preset))[field.key])
 
 
+def is_option(field: Field) -> bool:
+    """An option of some method; its key begins with the method's name."""
+    return field.path.startswith("method.options.")
+
+
 def is_in_use(field: Field, typed: Typed) -> bool:
     """A method's options count only while it is chosen, the share only while no other file validates."""
-    if field.path.startswith("method.options."):
+    if is_option(field):
         return field.key.partition(".")[0] == typed.get(METHOD)
     return field.key != SHARE or typed.get(VALIDATION) != BY_FILE
 

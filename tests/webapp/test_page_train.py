@@ -1,0 +1,157 @@
+"""The Train page in a real browser: choose, change, copy, paste, fail, start."""
+
+import os
+import re
+
+import yaml
+from playwright.sync_api import Page, expect
+
+from models.domain.access import Role
+from models.domain.job import JobKind
+from models.domain.training import TrainingSpec
+from tests.browser import PHONE, Site, chromium, site
+from webapp.actions.show_jobs import list_jobs
+
+__all__ = ["chromium", "site"]
+SHOTS = os.environ.get("TUNEROOM_SHOTS")  # a folder, to look at what the tests see
+
+
+def shot(page: Page, name: str) -> None:
+    if SHOTS:
+        page.screenshot(path=f"{SHOTS}/train-{name}.png", full_page=True)
+
+
+def rows_of(site: Site, person, name: str = "house-style.jsonl", *, is_usable: bool = True) -> str:
+    """A checked file of 200 rows."""
+    file = site.house.upload(person, name).json()["id"]
+    site.house.check_file(file, is_usable=is_usable, details=None if is_usable else "row 3 has no answer.", rows=200)
+    return file
+
+
+def filled(page: Page) -> Page:
+    """Wait until the form has been filled and the summary counted."""
+    expect(page.locator("[data-train-who]")).to_have_attribute("data-train-who", re.compile("user-"))
+    return page
+
+
+def choose(page: Page, label: str, option: str) -> None:
+    page.get_by_label(label, exact=True).click()
+    page.get_by_role("option", name=re.compile(re.escape(option))).click()
+
+
+def summary(page: Page):
+    return page.locator(".tr-summary")
+
+
+def yaml_of(page: Page) -> dict:
+    return yaml.safe_load(page.locator("#train-yaml").text_content())
+
+
+def test_a_run_is_set_up_and_started_once(site: Site):
+    anna = site.person()
+    base = site.house.base("tiny")
+    file = rows_of(site, anna)
+    page = filled(site.page(anna, "/train"))
+    choose(page, "Dataset", "house-style")
+    expect(summary(page)).to_contain_text("190 rows an epoch, 10 held back")
+    expect(summary(page)).to_contain_text("1,024")
+    page.get_by_label("Quick").click()
+    expect(summary(page)).to_contain_text("512")  # rank 8
+    expect(page.locator(".tr-preset")).to_contain_text("Exactly as the preset.")
+
+    page.get_by_text("Advanced: rank").click()
+    rank = page.locator("#field-lora-options-rank")
+    page.get_by_label("Rank", exact=True).fill("32")
+    expect(rank).to_contain_text("changed Quick: 8")
+    expect(page.locator(".tr-preset")).to_contain_text("changed from Quick Rank")
+    expect(summary(page)).to_contain_text("2,048")
+    assert yaml_of(page)["method"]["options"]["rank"] == 32
+    rank.get_by_role("button", name="Reset").click()
+    expect(rank).to_contain_text("default 8")
+
+    page.get_by_label("Rank", exact=True).fill("9999")
+    expect(rank).to_contain_text("9999 was given; Rank goes from 1 to 512.")
+    page.get_by_role("button", name="Start run").click()
+    expect(page.get_by_text("Not started: look at Rank.")).to_be_visible()
+    expect(page.get_by_label("Rank", exact=True)).to_have_value("9999")
+    shot(page, "refused")
+    page.reload()
+    filled(page)
+    page.get_by_text("Advanced: rank").click()
+    expect(page.get_by_label("Rank", exact=True)).to_have_value("9999")
+    expect(page.get_by_label("Quick")).to_be_checked()
+
+    page.get_by_label("Rank", exact=True).fill("4")
+    page.get_by_label("Name", exact=True).fill("try one")
+    expect(page.get_by_text('"try one" was given; a name has up to 64')).to_be_visible()
+    page.get_by_label("Name", exact=True).fill("try-one")
+    expect(summary(page)).to_contain_text("256")
+    page.get_by_role("button", name="Start run").dblclick()
+    page.wait_for_url("**/run?id=ftjob-*")
+    found = list_jobs(site.house.deps, anna.principal, limit=9, kinds=(JobKind.TRAIN,)).items
+    (job,) = [seen.job for seen in found]
+    assert page.url.endswith(job.id)
+    spec = TrainingSpec.model_validate(job.spec)
+    assert (spec.base, spec.data.training_file, spec.data.max_length, spec.suffix) == (base, file, 1024, "try-one")
+    assert (spec.method.options["rank"], spec.method.options["alpha"], spec.schedule.epochs) == (4, 16, 1)
+
+
+def test_settings_travel_as_text_and_by_link(site: Site):
+    anna = site.person()
+    base = site.house.base("tiny")
+    file = rows_of(site, anna)
+    job, _ = site.house.trained(anna, base)
+    page = filled(site.page(anna, f"/train?file={file}", viewport={"width": 1280, "height": 700}))
+    expect(summary(page)).to_contain_text("190 rows an epoch")
+    page.get_by_text("Advanced: rank").click()
+    told = yaml_of(page)
+    assert told["names"] == {"base": "tiny", "training_file": "house-style.jsonl"}
+
+    page.get_by_role("button", name="From YAML").click()
+    told["schedule"]["epochs"], told["method"]["options"]["targets"] = 99, ["q_proj"]
+    page.get_by_label("Settings as YAML").fill(yaml.safe_dump(told))
+    page.get_by_role("button", name="Fill the form").click()
+    expect(page.get_by_text("schedule.epochs: 99 was given; Epochs goes from 1 to 50.")).to_be_visible()
+    expect(page.get_by_label("Layers", exact=True)).to_have_value("all-linear")
+    told["schedule"]["epochs"] = 9
+    page.get_by_label("Settings as YAML").fill(yaml.safe_dump(told))
+    page.get_by_role("button", name="Fill the form").click()
+    expect(page.get_by_text("The form is filled.")).to_be_visible()
+    expect(page.get_by_label("Layers", exact=True)).to_have_value("q_proj")
+    expect(page.locator("#field-schedule-epochs")).to_contain_text("changed House default: 3")
+    page.get_by_label("Layers", exact=True).fill("k_proj")
+    expect(page.locator("#field-lora-options-targets")).to_contain_text("this base has no linear layer named k_proj")
+    shot(page, "advanced")
+    page.mouse.wheel(0, 1500)
+    expect(summary(page)).to_be_in_viewport()
+
+    again = filled(site.page(anna, f"/train?from={job}&file={file}", viewport=PHONE, color_scheme="dark"))
+    expect(summary(again)).to_contain_text("190 rows an epoch")
+    shot(again, "phone")
+    assert again.evaluate("document.documentElement.scrollWidth <= 390")
+    assert summary(again).bounding_box()["y"] > again.get_by_role("button", name="Start run").bounding_box()["y"]
+
+
+def test_what_is_missing_is_said_in_words(site: Site):
+    anna, vera = site.person(), site.person(Role.VIEWER)
+    page = filled(site.page(anna, "/train"))
+    expect(page.get_by_text("No base model is here yet. Add one")).to_be_visible()
+    expect(page.get_by_text("No dataset is here yet. Add one or try a sample")).to_be_visible()
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_text("Not started: look at Base model, Dataset.")).to_be_visible()
+    expect(page.get_by_text("No base model is chosen; a training starts from one.")).to_be_visible()
+    shot(page, "empty")
+
+    site.house.base("tiny")
+    broken = rows_of(site, anna, "broken.jsonl", is_usable=False)
+    page = filled(site.page(anna, f"/train?base=tiny&file={broken}"))
+    expect(page.get_by_text("It cannot be used: row 3 has no answer.")).to_be_visible()
+    expect(page.get_by_text("Without a chat template")).to_be_visible()
+    page.get_by_role("button", name="Start run").click()
+    expect(page.get_by_text("broken.jsonl cannot be used: row 3 has no answer.")).to_be_visible()
+
+    seen = filled(site.page(vera, f"/train?file={broken}"))
+    expect(seen.get_by_text("your role in this team does not start runs")).to_be_visible()
+    expect(seen.get_by_role("button", name="Start run")).to_be_disabled()
+    expect(seen.get_by_label("Name", exact=True)).to_be_disabled()
+    shot(seen, "viewer")
