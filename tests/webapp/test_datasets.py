@@ -7,11 +7,12 @@ import time
 import pytest
 
 from models.domain.access import Role
+from models.domain.dataset import CheckState
 from models.infra import stored_rows
 from models.infra.stored_rows import StoredRows
 from tests.house import ROWS, error_of
 from webapp.actions.ensure_samples import ensure_samples
-from webapp.actions.show_datasets import CheckState, list_datasets, show_dataset
+from webapp.actions.show_datasets import list_datasets, show_dataset
 
 
 def conversation(question: str, answer: str) -> str:

@@ -2,39 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from models.db.store.team import TeamStore
 from models.db.tables import Dataset, DatasetVersion, Job
 from models.domain.access import Kind, Object, Principal, Verb, can
+from models.domain.dataset import Check, CheckState
 from models.domain.errors import NotFound
 from models.domain.ids import TeamId, UserId
 from models.domain.job import JobState
 from webapp.deps import Deps
-
-
-class CheckState(StrEnum):
-    """How far the check of a version is, and what it found."""
-
-    WAITING = "waiting"
-    CHECKING = "checking"
-    GOOD = "good"
-    WITH_PROBLEMS = "with_problems"
-    UNUSABLE = "unusable"
-    NOT_CHECKED = "not_checked"  # the check itself did not come to its end
-
-    @property
-    def is_moving(self) -> bool:
-        return self in (CheckState.WAITING, CheckState.CHECKING)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """`share` from 0 to 1 is how much has been read; `sentence` says why a file or its check failed."""
-
-    state: CheckState
-    share: float | None = None
-    sentence: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

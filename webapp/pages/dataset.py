@@ -1,0 +1,103 @@
+"""One dataset: its rows, the report of its check, its versions, and the runs that used it. The address is its state."""
+
+import gradio as gr
+from markupsafe import Markup
+
+from models.domain.access import Member
+from models.domain.errors import Invalid, NotFound
+from webapp.actions.dataset_rows import read_dataset_rows
+from webapp.actions.show_datasets import DatasetPage, VersionSeen, show_dataset
+from webapp.deps import Deps
+from webapp.pages.page import Page
+from webapp.pages.wiring import asked, caller, on, on_load
+from webapp.views.dataset_list import zone
+from webapp.views.dataset_page import (
+    dataset_page,
+    gone,
+    moving,
+    report_part,
+    row_part,
+    rows_part,
+    tab_named,
+    used_part,
+    versions_part,
+)
+from webapp.views.markup import render
+from webapp.views.run_list import live
+
+ROWS_PER_PAGE = 20
+LOOK_EVERY_SECONDS = 1.5
+NOT_YOURS = "Only its maker and the team's owners add a version. Upload the file as a dataset of your own instead."
+
+
+def build(deps: Deps) -> None:
+    gr.HTML(render("runs_place.html", name="dataset"), padding=False, apply_default_css=False)
+    part = gr.HTML("", padding=False, elem_classes="tr-hidden")
+    below = gr.HTML("", padding=False, apply_default_css=False, elem_id="dataset-zone")
+    ask = gr.Button("Ask again", elem_id="dataset-ask", elem_classes="tr-hidden")
+    search = gr.Button("Search", elem_id="dataset-search", elem_classes="tr-hidden")
+    timer = gr.Timer(LOOK_EVERY_SECONDS, active=False)
+
+    def show(request: gr.Request) -> tuple[str, gr.Timer]:
+        """What the address asks for. The timer runs only while a check does."""
+        who = caller(request)
+        try:
+            page = show_dataset(deps, who, asked(request, "id"))
+        except NotFound as absent:
+            return live("dataset", gone(absent.message)), gr.Timer(LOOK_EVERY_SECONDS, active=False)
+        shown, tab, row = page.version(_number(request, "v")), tab_named(asked(request, "tab")), _number(request, "row")
+        content = _part(deps, who, request, page, shown, tab, row)
+        whole = dataset_page(page, shown, tab, content, is_row=row is not None)
+        return live("dataset", whole), gr.Timer(LOOK_EVERY_SECONDS, active=moving(page.versions))
+
+    def open_zone(request: gr.Request) -> str:
+        """Stands below the versions; the stylesheet hides it beside other tabs."""
+        try:
+            page = show_dataset(deps, caller(request), asked(request, "id"))
+        except NotFound:
+            return ""
+        return zone(
+            limit_bytes=deps.settings.max_upload_bytes, may_upload=page.may_add, then="#dataset-ask",
+            title="Drop a file here to add a version", dataset_id=page.dataset.id, is_primary=False,
+            refusal="" if page.is_sample else NOT_YOURS,
+        )  # fmt: skip
+
+    on_load(show, [part, timer])
+    on_load(open_zone, below)
+    on(ask.click, show, None, [part, timer])
+    on(search.click, show, None, [part, timer], js="() => window.tuneroomAddress({ from: '', row: '' })")
+    on(timer.tick, show, None, [part, timer])
+
+
+def _part(
+    deps: Deps, who: Member, request: gr.Request, page: DatasetPage, shown: VersionSeen, tab: str, row: int | None
+) -> Markup:
+    match tab:
+        case "report":
+            return report_part(page.dataset.id, shown)
+        case "versions":
+            return versions_part(page)
+        case "used":
+            return used_part(page)
+    version = shown.version
+    try:
+        if row is not None:
+            _, rows = read_dataset_rows(deps, who, version.id, begin=row, limit=1)
+            return row_part(rows, asked=row)
+        begin, words = _number(request, "from") or 1, asked(request, "q")[:100].strip()
+        _, rows = read_dataset_rows(deps, who, version.id, begin=begin, limit=ROWS_PER_PAGE, words=words)
+        return rows_part(
+            page.dataset.id, rows, begin=begin, per_page=ROWS_PER_PAGE, words=words, total=version.rows
+        )  # fmt: skip
+    except (Invalid, NotFound) as refusal:
+        return rows_part(
+            page.dataset.id, None, begin=1, per_page=ROWS_PER_PAGE, words="", total=None, error=refusal.message
+        )
+
+
+def _number(request: gr.Request, name: str) -> int | None:
+    told = asked(request, name)
+    return int(told) if told.isdecimal() and int(told[:9]) > 0 and len(told) < 9 else None
+
+
+PAGE = Page(path="/dataset", title="Dataset", build=build, section="/datasets")
