@@ -1,25 +1,50 @@
 """migrate, doctor, gc: commands that look after an installation."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from webapp.commands.options import DataDir, settings_from
 
+if TYPE_CHECKING:
+    from models.infra.settings import Settings
 
-def migrate(data_dir: DataDir = None) -> None:
+
+def migrate(
+    data_dir: DataDir = None,
+    furnish: Annotated[
+        bool, typer.Option("--furnish", help="Also add the samples and the base model that come along.")
+    ] = False,
+) -> None:
     """Bring the database to this version (`up` does it by itself). Refuses a newer one."""
     from models.db.engine import Database
     from models.db.migrations import migrate as upgrade
+    from models.domain.errors import Unavailable
 
     settings = settings_from(data_dir)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database)
     try:
+        if not database.is_alive():
+            raise Unavailable("The database does not answer. Start it, or correct TUNEROOM_DATABASE_URL.")
         before, after = upgrade(database)
     finally:
         database.close()
     typer.echo(f"The database is at revision {after}{' already' if before == after else ''}.")
+    if furnish:
+        _furnish(settings)
+
+
+def _furnish(settings: "Settings") -> None:
+    from webapp.actions.ensure_bundled_base import ensure_bundled_base
+    from webapp.actions.ensure_samples import ensure_samples
+    from webapp.commands.opened import opened_deps
+
+    with opened_deps(settings) as deps:
+        samples, base = ensure_samples(deps), ensure_bundled_base(deps)
+    typer.echo(f"Added {len(samples)} sample datasets.")
+    if base is not None:
+        typer.echo(f"The bundled base model is imported by job {base.job.id}.")
 
 
 def doctor(data_dir: DataDir = None) -> None:
