@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from models.db.store.system import SystemStore
+from models.db.store.team import TeamStore
 from models.domain.access import Principal
 from models.domain.job import Lane
 from webapp.actions.show_models import ModelSeen, list_models
@@ -11,8 +12,9 @@ from webapp.deps import Deps
 
 @dataclass(frozen=True, kw_only=True)
 class Playground:
-    """`models` as `list_models` orders them."""
+    """`models` as `list_models` orders them; `person` is who asks."""
 
+    person: str | None
     models: tuple[ModelSeen, ...]
     has_worker: bool
 
@@ -20,6 +22,9 @@ class Playground:
 def show_playground(deps: Deps, principal: Principal) -> Playground:
     with deps.database.read() as session:
         workers = SystemStore(session).workers(deps.settings.lease_seconds)
+        person = TeamStore(session, principal).user
     return Playground(
-        models=tuple(list_models(deps, principal)), has_worker=any(worker.lane == Lane.CHAT for worker in workers)
+        person=person,
+        models=tuple(list_models(deps, principal)),
+        has_worker=any(worker.lane == Lane.CHAT for worker in workers),
     )

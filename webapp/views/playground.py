@@ -7,7 +7,8 @@ from webapp.views.model_names import short_name
 def model_words(kind: str, name: str, base: str, precision: str, parameters: int | None) -> dict[str, str]:
     """`name` is the public id; `label` is what a list of choices shows."""
     short = short_name(name)
-    weights = {"full precision": ""}.get(precision, precision)
+    weights = "" if precision == "full precision" else precision
+    on_base = "" if short.startswith(base) else base  # an adapter without a name of its own is called after it
     match kind:
         case "base":
             what = " · ".join(part for part in ("base model", _size(parameters)) if part)
@@ -19,7 +20,7 @@ def model_words(kind: str, name: str, base: str, precision: str, parameters: int
         "short": short,
         "what": what,
         "precision": precision,
-        "label": " · ".join(part for part in (short, "" if kind == "base" else base, weights) if part),
+        "label": " · ".join(part for part in (short, on_base, weights) if part),
     }
 
 

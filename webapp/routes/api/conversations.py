@@ -67,6 +67,7 @@ def playground(parts: Parts, caller: Caller) -> dict[str, Any]:
     shown = show_playground(parts, caller)
     return {
         "object": "playground",
+        "you": shown.person,
         "has_worker": shown.has_worker,
         "models": [_choice(seen) for seen in shown.models],
     }
