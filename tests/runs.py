@@ -79,9 +79,19 @@ class Run:
         return self
 
     def succeed(self) -> "Run":
+        return self._end(JobState.SUCCEEDED)
+
+    def cancelled(self) -> "Run":
+        """Ended as asked, with the adapter so far."""
+        return self._end(JobState.CANCELLED, is_partial=True)
+
+    def _end(self, state: JobState, **partial: bool) -> "Run":
         tree = self.house._tree("team/test", {"adapter_model.safetensors": b"weights"})
         suffix = self.job.spec["suffix"]
-        new = NewAdapter(stored=tree, base_id=self.base, quantisation="nf4", suffix=suffix, manifest={"method": "lora"})
+        manifest = {"method": "lora"}
+        new = NewAdapter(
+            stored=tree, base_id=self.base, quantisation="nf4", suffix=suffix, manifest=manifest, **partial
+        )  # fmt: skip
         with self.house.deps.database.write() as session:
-            SystemStore(session).settle(self.id, self.fence, JobState.SUCCEEDED, artefact=new)
+            SystemStore(session).settle(self.id, self.fence, state, artefact=new)
         return self

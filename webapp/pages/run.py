@@ -88,7 +88,6 @@ def _update(chart: view.Chart | None, before: Any, now: Any) -> Any:
 def _below(seen: RunDetail) -> Any:
     return view.below(
         seen.run, events=seen.events, has_more=seen.has_more_events, log_tail=seen.log_tail, merges=seen.merges,
-        yaml=None,
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ def build(deps: Deps) -> None:
     gr.HTML(render("runs_place.html", name="runs"), padding=False, apply_default_css=False)
     overlay = gr.LinePlot(
         x=run_view.X, y=run_view.Y, color=run_view.LINE, x_title="step", y_title="training loss", color_title=" ",
-        height=360, visible=False, show_label=False, elem_classes="tr-plot",
+        height=360, visible=False, show_label=False, elem_classes="tr-plot tr-overlay",
     )  # fmt: skip
     gr.HTML(render("runs_place.html", name="runs-differ"), padding=False, apply_default_css=False)
     list_source = gr.HTML(padding=False, elem_classes="tr-hidden")

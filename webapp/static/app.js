@@ -118,7 +118,7 @@
       if (!menu.contains(event.target)) menu.open = false;
   });
   document.addEventListener("keydown", (event) => {
-    const typing = event.target.matches("input, textarea, select, [contenteditable]");
+    const typing = event.target.matches("input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]");
     if (event.key === "/" && !typing) {
       const box = document.querySelector("[data-search] input, [data-search] textarea, .tr-search input, .tr-search textarea");
       if (box) { event.preventDefault(); box.focus(); }

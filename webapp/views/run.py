@@ -3,11 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from markupsafe import Markup
 
 from models.domain.job import TERMINAL, JobKind, JobState
 from models.domain.run import Made, Point, RunSeen, Told
+from models.domain.training import TrainingSpec
+from webapp.views import train_yaml
 from webapp.views.curve import chart, limits
 from webapp.views.markup import render
 from webapp.views.model_names import short_name
@@ -65,7 +68,6 @@ def below(
     has_more: bool,
     log_tail: str | None,
     merges: Sequence[Made],
-    yaml: str | None,
 ) -> Markup:
     """Events, log, settings and lineage."""
     told = [
@@ -86,7 +88,7 @@ def below(
         log=log_tail,
         lineage=lineage(run, merges),
         settings=list(settings_of(run.row).items()),
-        yaml=yaml,
+        yaml=yaml_of(run),
     )
 
 
@@ -146,6 +148,15 @@ def lineage(run: RunSeen, merges: Sequence[Made]) -> list[dict[str, Any]]:
     return steps
 
 
+def yaml_of(run: RunSeen) -> str | None:
+    """The settings as the Train page takes them; None for what is no training."""
+    row = run.row
+    if row.kind != JobKind.TRAIN:
+        return None
+    names = train_yaml.Names(base=row.base_name, training_file=row.dataset_name)
+    return train_yaml.write(TrainingSpec.model_validate(row.spec), names)
+
+
 def _question(run: RunSeen) -> str:
     name = name_of(run.row)
     if run.row.state == JobState.QUEUED:
@@ -167,12 +178,12 @@ def _links(run: RunSeen) -> list[dict[str, str]]:
         return []
     if row.kind == JobKind.TRAIN and row.adapter_id:
         return [
-            {"word": "Open in playground", "href": f"/playground?models={row.adapter_id}"},
+            {"word": "Open in playground", "href": f"/playground?models={quote(row.adapter_name or '')}"},
             {"word": "Open adapter", "href": f"/adapter?id={row.adapter_id}"},
         ]
     if row.merge_id:
         return [
-            {"word": "Open in playground", "href": f"/playground?models={row.merge_id}"},
+            {"word": "Open in playground", "href": f"/playground?models={quote(row.merge_name or '')}"},
             {"word": "Open merge", "href": f"/adapter?id={row.merge_id}"},
         ]
     if row.kind == JobKind.ADD_BASE and row.state == JobState.SUCCEEDED:

@@ -8,8 +8,9 @@ from typing import Any
 from models.domain.errors import Code
 from models.domain.job import HeldReason, JobKind, JobState, Phase
 from models.domain.run import RunRow
-from webapp.views.markup import short_number
+from webapp.views.fields import in_words
 from webapp.views.model_names import short_name
+from webapp.views.train_wish import FIELDS
 
 KINDS = {
     JobKind.TRAIN: "Training",
@@ -48,28 +49,10 @@ ADVICE = {
     Code.INVALID_TRAINING_FILE: "Open the dataset: its report names the rows. Correct them, upload again and retry.",
     Code.INVALID_VALIDATION_FILE: "Open the dataset: its report names the rows. Correct them, upload again and retry.",
 }
-SETTINGS = {
+OTHER_SETTINGS = {  # those that no field of the form has
     "base": "Base model",
     "data.training_file": "Rows",
     "data.validation_file": "Held-out rows",
-    "data.validation_fraction": "Held-out share",
-    "data.max_length": "Longest row, tokens",
-    "data.over_long": "Longer rows",
-    "data.train_on": "Trained turns",
-    "method.name": "Method",
-    "quantisation": "Base held as",
-    "schedule.epochs": "Epochs",
-    "schedule.batch_rows": "Rows a step",
-    "schedule.micro_batch_rows": "Rows a forward pass",
-    "schedule.learning_rate": "Learning rate",
-    "schedule.learning_rate_multiplier": "Learning rate multiplier",
-    "schedule.scheduler": "Schedule",
-    "schedule.warmup_ratio": "Warm-up share",
-    "schedule.weight_decay": "Weight decay",
-    "schedule.max_grad_norm": "Gradient clipped at",
-    "schedule.evaluate_every": "Measured every, steps",
-    "schedule.save_every": "Saved every, steps",
-    "schedule.seed": "Seed",
     "suffix": "Name",
     "adapter": "Adapter",
     "mode": "Merged onto",
@@ -80,23 +63,14 @@ SETTINGS = {
     "description": "Description",
     "file": "File",
 }
-VALUES = {
-    ("quantisation", "nf4"): "4-bit (NF4)",
-    ("quantisation", "none"): "as imported",
-    ("data.over_long", "drop"): "left out",
-    ("data.over_long", "drop_oldest_turns"): "lose their oldest turns",
-    ("data.train_on", "assistant"): "every answer",
-    ("data.train_on", "last_turn"): "the last answer",
+OTHER_VALUES = {
     ("mode", "full_precision"): "the base as imported",
     ("mode", "as_tested"): "the weights it was trained on",
+    ("source", "hub"): "the model hub",
+    ("source", "local"): "a folder",
+    ("source", "gguf"): "a GGUF file",
 }
-NONE = {
-    "data.validation_file": "a share of the rows",
-    "schedule.micro_batch_rows": "as many as fit",
-    "schedule.learning_rate": "by the base's width",
-    "schedule.evaluate_every": "once an epoch",
-    "schedule.save_every": "once an epoch",
-}
+FIELD_OF_PATH = {field.path: field for field in FIELDS}
 _MOVED = re.compile(r"(\w+) -> (\w+)(?:: (.*))?", re.DOTALL)
 
 
@@ -155,15 +129,17 @@ def advice(error: Mapping[str, Any] | None) -> str | None:
 
 
 def settings_of(row: RunRow) -> dict[str, str]:
-    """Every setting as (what, value) in words; the method's options among them."""
-    flat = dict(_flatten(_shown_spec(row)))
+    """Every setting as (what, value) in the words of the form; the method's options among them."""
     named = {"base": row.base_name, "data.training_file": row.dataset_name, "file": row.dataset_name}
     named["adapter"] = short_name(row.adapter_name) if row.adapter_name else None
-    return {
-        title_of(path): named.get(path) or _value(path, value)
-        for path, value in flat.items()
-        if value not in ({}, []) and not (value is None and path not in NONE)
-    }
+    told: dict[str, str] = {}
+    for path, value in _flatten(_shown_spec(row)):
+        field = FIELD_OF_PATH.get(path)
+        if field is not None and row.kind == JobKind.TRAIN:
+            told[field.title] = in_words(field, value)
+        elif value not in (None, "", {}, []):
+            told[title_of(path)] = named.get(path) or OTHER_VALUES.get((path, str(value)), str(value))
+    return told
 
 
 def differing(all_settings: list[dict[str, str]]) -> list[tuple[str, list[str]]]:
@@ -174,10 +150,8 @@ def differing(all_settings: list[dict[str, str]]) -> list[tuple[str, list[str]]]
 
 
 def title_of(path: str) -> str:
-    if path in SETTINGS:
-        return SETTINGS[path]
     last = path.rpartition(".")[2].replace("_", " ")
-    return last[:1].upper() + last[1:]
+    return OTHER_SETTINGS.get(path, last[:1].upper() + last[1:])
 
 
 def event_words(type_: str, message: str, data: Mapping[str, Any] | None) -> str:
@@ -234,21 +208,3 @@ def _flatten(spec: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, An
             yield from _flatten(value, f"{above}{name}.")
         else:
             yield above + name, value
-
-
-def _value(path: str, value: Any) -> str:
-    if value is None:
-        return NONE.get(path, "–")
-    if (path, value) in VALUES if isinstance(value, str) else False:
-        return VALUES[path, value]
-    match value:
-        case bool():
-            return "yes" if value else "no"
-        case float():
-            return f"{value:g}"
-        case int():
-            return str(value) if "seed" in path else short_number(value) if value >= 1_000_000 else f"{value:,}"
-        case list():
-            return ", ".join(str(item) for item in value)
-        case _:
-            return str(value)
