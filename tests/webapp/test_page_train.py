@@ -63,11 +63,11 @@ def test_a_run_is_set_up_and_started_once(site: Site):
     rank = page.locator("#field-lora-options-rank")
     page.get_by_label("Rank", exact=True).fill("32")
     expect(rank).to_contain_text("changed Quick: 8")
-    expect(page.locator(".tr-preset")).to_contain_text("changed from Quick Rank")
+    expect(page.locator(".tr-preset")).to_contain_text("changed from Quick: Rank")
     expect(summary(page)).to_contain_text("2,048")
     assert yaml_of(page)["method"]["options"]["rank"] == 32
     rank.get_by_role("button", name="Reset").click()
-    expect(rank).to_contain_text("default 8")
+    expect(rank).to_contain_text("default: 8")
 
     page.get_by_label("Rank", exact=True).fill("9999")
     expect(rank).to_contain_text("9999 was given; Rank goes from 1 to 512.")

@@ -1,5 +1,6 @@
 """The Train page's form as data: fields from schemas, what was typed and back, YAML both ways. No browser."""
 
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -153,9 +154,14 @@ def test_what_cannot_be_used_is_said_beside_its_field(key, value, sentence):
 
 
 def test_all_problems_are_said_at_once():
-    wrong = {"lora.options.rank": "0", "schedule.epochs": "0", "base": None, "data.training_file": ""}
-    checked = train_wish.check(typed() | wrong, needs_all=True)
-    assert set(checked.problems) == set(wrong)
+    wrong = {"lora.options.rank": "0", "schedule.epochs": "0", "schedule.seed": "-1"}
+    assert set(train_wish.check(typed() | wrong).problems) == set(wrong)
+
+
+def test_a_missing_base_or_file_stands_in_the_way_of_a_run_only():
+    empty = typed(validation=BY_FILE) | {"base": None, "data.training_file": ""}
+    assert set(train_wish.missing(empty)) == {"base", "data.training_file", "data.validation_file"}
+    assert train_wish.check(empty).problems == {} and train_wish.missing(typed()) == {}
 
 
 @pytest.mark.parametrize(
@@ -256,3 +262,13 @@ def test_all_unknown_settings_are_named_at_once():
 def test_presets_are_frozen():
     with pytest.raises(ValidationError):
         HOUSE.schedule.epochs = 9
+
+
+def test_the_page_on_training_explains_every_field_and_every_preset():
+    page = (Path(__file__).parents[2] / "docs/training.md").read_text()
+    lines = page.splitlines()
+    for field in FIELDS:
+        title = field.title.removesuffix(", tokens")
+        assert any(line.startswith(f"| {title} | `{field.path}` |") for line in lines), field.path
+    for preset in PRESETS.values():
+        assert f"| {preset.title} |" in page

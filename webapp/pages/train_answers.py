@@ -5,7 +5,7 @@ Knows the form by its keys, makes no component and wires nothing; the verbs are 
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -145,22 +145,23 @@ class Answer:
     # -- parts of answers
 
     def _see(self, typed: Typed, me: Member, *, needs_all: bool = False) -> Seen:
+        """`needs_all` finds a missing base or file as well; the figures do without them."""
         choices = show_training_choices(self.deps, me)
-        checked = train_wish.check(typed, needs_all=needs_all)
-        problems = dict(checked.problems) | _gone(typed, choices, needs_all=needs_all)
+        checked = train_wish.check(typed)
+        missing = train_wish.missing(typed) if needs_all else {}
+        problems = missing | checked.problems | _gone(typed, choices, needs_all=needs_all)
         seen = Seen(choices=choices, checked=checked, problems=problems, estimate=None)
         if checked.spec is None:
             return seen
-        known = _known_parts(checked.spec, choices)
         try:
-            estimate = estimate_training(self.deps, me, known)
+            estimate = estimate_training(self.deps, me, _known_parts(checked.spec, choices))
         except AppError as error:
             return _with_problem(seen, error, typed)
         if estimate.trainable == 0:
             nothing = "Nothing would be trained with these settings: the base has no such layers. Choose other layers."
             options = [field.key for field in FIELDS if field.path == "method.options.targets"]
             problems[options[0] if options else METHOD] = nothing
-        return Seen(choices=choices, checked=checked, problems=problems, estimate=estimate)
+        return replace(seen, estimate=estimate)
 
     def _shown(self, typed: Typed, seen: Seen) -> list[Any]:
         """In the order of `shown` in `build`."""
@@ -278,7 +279,7 @@ def card_of(seen: Seen | None, typed: Typed | None = None) -> Markup:
         "train_card.html",
         estimate=estimate,
         share=_percent(estimate.share) if estimate and estimate.share is not None else "",
-        wanted="see what is marked" if seen and not estimate else "choose a base model",
+        wanted="choose a base model" if estimate else "",
         has_file=bool(typed and typed[FILE]),
         rate_from="as given" if spec and spec.schedule.learning_rate else "by the base's width",
         remarks=[one[:1].upper() + one[1:] for one in remarks],
@@ -381,12 +382,7 @@ def _known_parts(spec: TrainingSpec, choices: TrainingChoices) -> TrainingSpec:
 def _with_problem(seen: Seen, error: AppError, typed: Typed) -> Seen:
     """The error beside the field that it names; under the key "" where it names none of this form."""
     key = train_wish.key_of(str(error.facts.get("param") or ""), typed) or ""
-    return Seen(
-        choices=seen.choices,
-        checked=seen.checked,
-        problems=seen.problems | {key: error.message},
-        estimate=seen.estimate,
-    )
+    return replace(seen, problems=seen.problems | {key: error.message})
 
 
 def _name_of(key: str) -> str:

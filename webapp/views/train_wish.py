@@ -171,11 +171,9 @@ def suggested_name(typed: Typed, file_name: str | None) -> str:
 # -- from the form to a spec ------------------------------------------------------------------------------------
 
 
-def check(typed: Typed, *, needs_all: bool = False) -> Checked:
-    """The spec that the form makes, or what stands in its way. `needs_all` refuses a missing base or file too."""
+def check(typed: Typed) -> Checked:
+    """The spec that the form makes, or what stands in its way. Base and files may be missing: see `missing`."""
     problems: dict[str, str] = {}
-    if needs_all:
-        problems |= _missing(typed)
     method = str(typed.get(METHOD) or "")
     if method not in METHODS:
         problems[METHOD] = f'"{fields.cut(method)}" is not a method. Choose one of {", ".join(METHODS)}.'
@@ -208,7 +206,8 @@ def key_of(path: str, typed: Typed) -> str | None:
     return next((key for key, own in paths.items() if path == own or path.startswith(f"{own}.")), None)
 
 
-def _missing(typed: Typed) -> dict[str, str]:
+def missing(typed: Typed) -> dict[str, str]:
+    """What a run needs beside its settings, and is not chosen yet."""
     problems = {}
     if not typed.get(BASE):
         problems[BASE] = "No base model is chosen; a training starts from one. Choose it here."

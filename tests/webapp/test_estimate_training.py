@@ -1,0 +1,155 @@
+"""What the Train page says before a run starts: against real rows, workers and earlier runs, on both databases."""
+
+import socket
+from dataclasses import replace
+
+import pytest
+
+from models.db.store.system import SystemStore
+from models.db.store.team import TeamStore
+from models.db.tables import Worker
+from models.domain.access import Role
+from models.domain.errors import AppError
+from models.domain.ids import BaseId, FileId
+from models.domain.job import JobKind, JobState, Lane
+from models.domain.progress import StepDone
+from models.domain.training import DataSpec, MethodChoice, Quantisation, ScheduleSpec, TrainingSpec
+from tests.house import House, house
+from webapp.actions.estimate_training import Verdict, estimate_training
+from webapp.actions.show_training_choices import settings_of_run, show_training_choices
+
+__all__ = ["house"]
+
+
+def spec(base: str = "", file: str = "", **changes) -> TrainingSpec:
+    return TrainingSpec.model_validate({"base": BaseId(base), "data": DataSpec(training_file=FileId(file)), **changes})
+
+
+def worker(house: House, **changes) -> None:
+    row = {"id": "worker-1", "host": socket.gethostname(), "pid": 1, "lane": Lane.JOBS, "device": "cpu", "slots": 2}
+    with house.deps.database.write() as session:
+        SystemStore(session).worker_started(Worker(**row | changes))
+
+
+def checked_file(house: House, person, rows: int) -> str:
+    file = house.upload(person, f"{rows}.jsonl").json()["id"]
+    house.check_file(file, is_usable=True, rows=rows)
+    return file
+
+
+def ran(house: House, person, base: str, *, rows: int, step_seconds: float, quantisation: str = "nf4") -> None:
+    """A training of two epochs that succeeded, as a worker leaves it."""
+    wish = spec(base, quantisation=quantisation, schedule=ScheduleSpec(epochs=2)).model_dump(mode="json")
+    with house.deps.database.write() as session:
+        job = TeamStore(session, person.principal).submit(JobKind.TRAIN, wish, priority=9)
+    with house.deps.database.write() as session:
+        store = SystemStore(session)
+        claimed = store.claim(Lane.JOBS, "worker-1", 60)
+        assert claimed is not None and claimed.id == job.id
+        steps = [
+            StepDone(step=step, total_steps=2, epoch=step, loss_per_token=1, grad_norm=1, learning_rate=1,
+                     trained_tokens=9, step_seconds=step_seconds) for step in (1, 2)
+        ]  # fmt: skip
+        store.record(job.id, claimed.fence, steps)
+        result = {"manifest": {"data": {"rows": rows, "training_sha256": "x"}}}
+        store.settle(job.id, claimed.fence, JobState.SUCCEEDED, result=result)
+
+
+def test_without_anything_chosen_nothing_is_made_up(house: House):
+    seen = estimate_training(house.deps, house.person().principal, spec())
+    assert (seen.trainable, seen.memory, seen.steps, seen.seconds, seen.learning_rate) == (None,) * 5
+    assert (seen.verdict, seen.workers, seen.waiting, seen.remarks) == (Verdict.UNKNOWN, 0, 0, ())
+
+
+def test_parameters_and_rate_follow_the_base_and_steps_the_checked_rows(house: House):
+    anna, base = house.person(), house.base()
+    seen = estimate_training(house.deps, anna.principal, spec(base, checked_file(house, anna, 200)))
+    assert (seen.trainable, seen.share) == (16 * 64, 1.024)
+    assert (seen.rows, seen.held_back, seen.steps) == (190, 10, 72)
+    assert seen.learning_rate == pytest.approx(1.26e-2, rel=0.01)
+
+
+def test_an_unchecked_file_has_no_rows_yet_and_another_file_to_validate_with_takes_none(house: House):
+    anna, base = house.person(), house.base()
+    file, unchecked = checked_file(house, anna, 200), house.upload(anna).json()["id"]
+    assert estimate_training(house.deps, anna.principal, spec(base, unchecked)).steps is None
+    data = DataSpec(training_file=FileId(file), validation_file=FileId(unchecked))
+    seen = estimate_training(house.deps, anna.principal, spec(base, data=data))
+    assert (seen.rows, seen.held_back, seen.steps) == (200, 0, 75)
+
+
+def test_the_time_is_measured_or_not_said(house: House):
+    anna, base = house.person(), house.base()
+    file = checked_file(house, anna, 200)
+    assert estimate_training(house.deps, anna.principal, spec(base, file)).seconds is None
+    ran(house, anna, base, rows=10, step_seconds=5)
+    ran(house, anna, base, rows=10, step_seconds=400, quantisation="none")
+    seen = estimate_training(house.deps, anna.principal, spec(base, file))
+    # 2 x 5 s for 10 rows twice are half a second a row; 190 rows three times.
+    assert seen.runs_measured == 1 and seen.seconds == pytest.approx(285, abs=2)
+    other_team = house.person(team=house.team("others"))
+    assert estimate_training(house.deps, other_team.principal, spec(base)).runs_measured == 0
+
+
+def test_memory_is_compared_with_what_a_live_worker_may_use(house: House):
+    anna, base = house.person(), house.base()
+    small = house.deps.settings.model_copy(update={"memory_limit_bytes": 1000})
+    deps = replace(house.deps, settings=small)
+    assert estimate_training(deps, anna.principal, spec(base)).verdict is Verdict.UNKNOWN  # nobody is there
+    worker(house)
+    here = estimate_training(house.deps, anna.principal, spec(base))
+    assert here.verdict is Verdict.FITS and here.room is not None and here.room.device == "cpu"
+    assert estimate_training(deps, anna.principal, spec(base)).verdict is Verdict.TOO_MUCH
+
+
+def test_what_a_worker_elsewhere_has_free_is_not_guessed(house: House):
+    anna, base = house.person(), house.base()
+    worker(house, host="elsewhere")
+    seen = estimate_training(house.deps, anna.principal, spec(base))
+    assert (seen.verdict, seen.workers) == (Verdict.UNKNOWN, 2)
+    assert seen.room is not None and seen.room.free_bytes is None
+
+
+def test_a_gpu_computes_in_half_the_bytes_and_takes_longer_passes(house: House):
+    anna, base = house.person(), house.base()
+    wish = spec(base, quantisation=Quantisation.NONE)
+    on_cpu = estimate_training(house.deps, anna.principal, wish)
+    worker(house, device="cuda:0", host="elsewhere")
+    on_gpu = estimate_training(house.deps, anna.principal, wish)
+    assert (on_cpu.tokens_per_pass, on_gpu.tokens_per_pass) == (4096, 16_384)
+    assert on_cpu.memory is not None and on_gpu.memory is not None
+    assert on_cpu.memory.base_bytes == 2 * on_gpu.memory.base_bytes
+
+
+def test_who_waits_before_it_is_counted_over_all_teams(house: House):
+    anna, other = house.person(), house.person(team=house.team("others"))
+    for person in (anna, other):
+        with house.deps.database.write() as session:
+            TeamStore(session, person.principal).submit(JobKind.TOY, {"count": 1})
+    assert estimate_training(house.deps, anna.principal, spec()).waiting == 2
+
+
+def test_a_layer_that_the_base_does_not_have_names_its_field(house: House):
+    anna, base = house.person(), house.base()
+    wish = spec(base, method=MethodChoice(options={"targets": ["k_proj"]}))
+    with pytest.raises(AppError) as caught:
+        estimate_training(house.deps, anna.principal, wish)
+    assert caught.value.facts["param"] == "method.options.targets"
+
+
+def test_what_can_be_chosen_is_the_teams_own_and_only_viewers_may_not_start(house: House):
+    anna, base = house.person(), house.base()
+    file = checked_file(house, anna, 20)
+    other = house.person(team=house.team("others"))
+    mine, theirs = (show_training_choices(house.deps, person.principal) for person in (anna, other))
+    assert [one.id for one in mine.files] == [file] and theirs.files == ()
+    assert mine.base("tiny") == theirs.base(base) and mine.may_start and theirs.may_start
+    assert not show_training_choices(house.deps, house.person(Role.VIEWER).principal).may_start
+
+
+def test_the_settings_of_a_run_are_its_own_teams_alone(house: House):
+    anna, base = house.person(), house.base()
+    job, _ = house.trained(anna, base)
+    assert settings_of_run(house.deps, anna.principal, job).base == base
+    with pytest.raises(AppError, match="No job"):
+        settings_of_run(house.deps, house.person(team=house.team("others")).principal, job)
