@@ -1,6 +1,5 @@
 """base add, base list, base token."""
 
-import re
 import sys
 import time
 from pathlib import Path
@@ -29,16 +28,11 @@ def add(
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the import to its end.")] = True,
 ) -> None:
     """Import a base model as a job of the lane `light`. `tuneroom up` must be running for it to begin."""
-    from models.catalog.sources import detect
-    from models.domain.base_model import AddBaseSpec
-    from webapp.actions.add_base import add_base
+    from webapp.actions.add_base import add_base, wish_for_base
     from webapp.actions.speak_for_machine import speak_for_machine
     from webapp.commands.opened import opened_deps
 
-    meant = _absolute(reference)
-    source = detect(meant)
-    source.parse(meant)
-    spec = AddBaseSpec(name=name or name_of(meant), source=source.name, reference=meant, description=description)
+    spec = wish_for_base(_absolute(reference), name or "", description)
     with opened_deps(settings_from(data_dir)) as deps:
         machine = speak_for_machine(deps)
         job = add_base(deps, machine, spec).job
@@ -80,12 +74,6 @@ def token(
     with opened_deps(settings_from(data_dir)) as deps:
         set_hub_token(deps, speak_for_machine(deps, team), secret)
     typer.echo(f"The token of the team {team} is stored, sealed.")
-
-
-def name_of(reference: str) -> str:
-    """A public id from a reference: its last part, lower case, without revision and ending."""
-    last = reference.rstrip("/").rpartition("/")[2].partition("@")[0].lower().removesuffix(".gguf")
-    return re.sub(r"[^a-z0-9._-]+", "-", last).strip("-._") or "base"
 
 
 def _absolute(reference: str) -> str:

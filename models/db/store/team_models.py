@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select
 
 from models.db.store.scope import Page, Scoped, absent
-from models.db.tables import Adapter, BaseModel, Merge
+from models.db.tables import Adapter, BaseModel, Membership, Merge, User
 from models.domain.access import Kind, Verb
 from models.domain.chat import ServedModel, TreeRef
 from models.domain.errors import Code, NotFound
@@ -38,6 +38,32 @@ class TeamModels(Scoped):
     def bases(self) -> list[BaseModel]:
         query = select(BaseModel).where(BaseModel.deleted_at.is_(None)).order_by(BaseModel.id)
         return list(self.session.scalars(query))
+
+    def adapters_by_base(self) -> dict[str, int]:
+        """How many adapters of the team stand on each base."""
+        query = (
+            select(Adapter.base_id, func.count())
+            .where(Adapter.deleted_at.is_(None), self.within(Adapter.team_id))
+            .group_by(Adapter.base_id)
+        )
+        return {base: count for base, count in self.session.execute(query)}  # noqa: C416 - rows, not pairs
+
+    def administrators(self) -> list[str]:
+        """The addresses of the team's people who administer the installation: whom to ask for a base model."""
+        query = (
+            select(User.email)
+            .join(Membership, Membership.user_id == User.id)
+            .where(Membership.team_id == self.team, User.is_admin, User.disabled_at.is_(None))
+            .order_by(User.email)
+        )
+        return list(self.session.scalars(query))
+
+    def describe_base(self, base_id: str, description: str) -> BaseModel:
+        base = self.base(base_id)
+        self.require(Verb.CHANGE, Kind.BASE, None, None, "base models of this installation")
+        base.description = description
+        self.session.flush()
+        return base
 
     def adapter(self, name_or_id: str, verb: Verb = Verb.READ) -> Adapter:
         row = self.session.scalar(
