@@ -20,11 +20,13 @@ from webapp.views.people import (
 
 
 def build(deps: Deps) -> None:
-    head = gr.HTML(padding=False)
-    gr.HTML(account_key_form(), padding=False)  # not filled anew: a key that was just made stays in sight
-    keys = gr.HTML(padding=False)
-    sign_ins = gr.HTML(padding=False)
-    password = gr.HTML(padding=False)
+    head = gr.HTML(padding=False, apply_default_css=False)
+    gr.HTML(
+        account_key_form(), padding=False, apply_default_css=False
+    )  # not filled anew: a key that was just made stays in sight
+    keys = gr.HTML(padding=False, apply_default_css=False)
+    sign_ins = gr.HTML(padding=False, apply_default_css=False)
+    password = gr.HTML(padding=False, apply_default_css=False)
     refresh = gr.Button("Refresh", elem_id="account-refresh", elem_classes="tr-hidden")
 
     def fill(request: gr.Request) -> tuple[str, str]:

@@ -11,10 +11,11 @@ from webapp.views.people import team_doors, team_invite, team_new, team_people
 
 
 def build(deps: Deps) -> None:
-    people = gr.HTML(padding=False)
-    invite = gr.HTML(padding=False)  # filled once: an invitation that was just made stays in sight
-    doors = gr.HTML(padding=False)
-    new_team = gr.HTML(padding=False)
+    people = gr.HTML(padding=False, apply_default_css=False)
+    # Filled once: an invitation that was just made stays in sight.
+    invite = gr.HTML(padding=False, apply_default_css=False, elem_classes="tr-when-filled")
+    doors = gr.HTML(padding=False, apply_default_css=False)
+    new_team = gr.HTML(padding=False, apply_default_css=False, elem_classes="tr-when-filled")
     refresh = gr.Button("Refresh", elem_id="team-refresh", elem_classes="tr-hidden")
 
     def fill(request: gr.Request) -> tuple[str, str]:
