@@ -122,7 +122,7 @@ def test_settings_travel_as_text_and_by_link(site: Site):
     page.get_by_label("Layers", exact=True).fill("k_proj")
     expect(page.locator("#field-lora-options-targets")).to_contain_text("this base has no linear layer named k_proj")
     shot(page, "advanced")
-    page.mouse.wheel(0, 1500)
+    page.mouse.wheel(0, 1200)
     expect(summary(page)).to_be_in_viewport()
 
     again = filled(site.page(anna, f"/train?from={job}&file={file}", viewport=PHONE, color_scheme="dark"))

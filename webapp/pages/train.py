@@ -78,6 +78,7 @@ def build(deps: Deps) -> None:
         with gr.Column(scale=3, min_width=300, elem_classes="tr-train-side"):
             card = gr.HTML(card_of(None), padding=False)
     tick = gr.Timer(REFRESH_SECONDS)
+    tried = gr.State(False)  # after a refused start, what is missing stays marked until it is there
     answer = Answer(deps, form, notes)
     shown = [card, yaml_bar, *notes.values(), *(slot.note for slot in form.slots.values())]
     keep = KEEP.replace("NAMES", json.dumps(form.keys))
@@ -86,9 +87,9 @@ def build(deps: Deps) -> None:
     filled = on(
         root.load, answer.open, kept, [*form.inputs, head, start], js=KEPT
     )  # fmt: skip
-    on(filled.then, answer.watch, form.inputs, shown)
+    on(filled.then, answer.watch, [*form.inputs, tried], shown)
     changes = [component.change for component in form.inputs]
-    on(_any_of(changes), answer.watch, form.inputs, shown, js=keep, trigger_mode="always_last")
+    on(_any_of(changes), answer.watch, [*form.inputs, tried], shown, js=keep, trigger_mode="always_last")
     on(form.core[PRESET].input, choose_preset(form), form.inputs, [slot.component for slot in form.slots.values()])
     on(
         form.core[VALIDATION].change,
@@ -96,7 +97,7 @@ def build(deps: Deps) -> None:
         form.core[VALIDATION],
         [form.core[VALIDATION_FILE], form.slots[SHARE].component],
     )
-    on(tick.tick, answer.refresh, form.inputs, [form.core[BASE], form.core[FILE], *shown])
+    on(tick.tick, answer.refresh, [*form.inputs, tried], [form.core[BASE], form.core[FILE], *shown])
     options = [slot for slot in form.slots.values() if is_option(slot.field)]
     method = form.slots[METHOD].component
     on(method.change, show_options_of(options), method, [slot.column for slot in options])
@@ -104,7 +105,7 @@ def build(deps: Deps) -> None:
         on(slot.reset.click, resets(slot), form.core[PRESET], slot.component)
     on(fill_in.click, answer.paste, [pasted, *form.inputs], [*form.inputs, paste_said, pasted])
     started = on(
-        start.click, answer.start, form.inputs, [go, start_said, advanced, *shown], trigger_mode="once"
+        start.click, answer.start, form.inputs, [go, start_said, tried, advanced, *shown], trigger_mode="once"
     )  # fmt: skip
     on(started.then, None, go, None, js=GO)
 

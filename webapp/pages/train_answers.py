@@ -70,7 +70,7 @@ class Form:
     def inputs(self) -> list[Any]:
         return [*self.core.values(), *(slot.component for slot in self.slots.values())]
 
-    def typed(self, values: tuple[Any, ...]) -> Typed:
+    def typed(self, values: Sequence[Any]) -> Typed:
         return dict(zip(self.keys, values, strict=True))
 
 
@@ -93,14 +93,16 @@ class Answer:
         ]
 
     def watch(self, request: gr.Request, *values: Any) -> list[Any]:
-        """The summary and all notes for what is typed now."""
-        typed = self.form.typed(values)
-        return self._shown(typed, self._see(typed, caller(request)))
+        """The summary and all notes for what is typed now; the last value says whether a start was refused."""
+        *told, tried = values
+        typed = self.form.typed(told)
+        return self._shown(typed, self._see(typed, caller(request), needs_all=tried))
 
     def refresh(self, request: gr.Request, *values: Any) -> list[Any]:
         """As `watch`; and while something is awaited (an import, a check), what can be chosen."""
-        typed = self.form.typed(values)
-        seen = self._see(typed, caller(request))
+        *told, tried = values
+        typed = self.form.typed(told)
+        seen = self._see(typed, caller(request), needs_all=tried)
         if seen.choices.bases and seen.choices.files:
             return [gr.skip(), gr.skip(), *self._shown(typed, seen)]
         base = gr.update(choices=_base_choices(seen.choices), value=typed[BASE] or _first_base(seen.choices))
@@ -125,24 +127,27 @@ class Answer:
         """Starts the run and goes to it, or says beside each field what is wrong."""
         me, typed = caller(request), self.form.typed(values)
         seen = self._see(typed, me, needs_all=True)
-        if not seen.problems and seen.checked.spec is not None:
-            name = seen.checked.spec.suffix or self._suggested(typed, seen.choices)
-            spec = seen.checked.spec.model_copy(update={"suffix": name})
-            try:
-                job = start_training(
-                    self.deps, me, spec, request_hash=request_hash("train", spec.model_dump(mode="json"), None)
-                ).job
-                return [f"/run?id={job.id}", said(), gr.skip(), *(gr.skip() for _ in self._shown(typed, seen))]
-            except AppError as error:
-                seen = _with_problem(seen, error, typed)
-        advanced = any(key in BY_KEY and key != SHARE for key in seen.problems)
-        unplaced = [sentence for key, sentence in seen.problems.items() if key == ""]
-        names = [_name_of(key) for key in seen.problems if key]
-        title = f"Not started: look at {', '.join(names)}." if names else "Not started."
-        return ["", said(unplaced or ["Everything that was typed is still here."], title),
-                gr.update(open=True) if advanced else gr.skip(), *self._shown(typed, seen)]  # fmt: skip
+        if seen.problems or seen.checked.spec is None:
+            return self._refused(typed, seen)
+        name = seen.checked.spec.suffix or self._suggested(typed, seen.choices)
+        spec = seen.checked.spec.model_copy(update={"suffix": name})
+        wish = request_hash("train", spec.model_dump(mode="json"), None)
+        try:
+            job = start_training(self.deps, me, spec, request_hash=wish).job
+        except AppError as error:
+            return self._refused(typed, _with_problem(seen, error, typed))
+        return [f"/run?id={job.id}", said(), False, gr.skip(), *(gr.skip() for _ in self._shown(typed, seen))]
 
     # -- parts of answers
+
+    def _refused(self, typed: Typed, seen: Seen) -> list[Any]:
+        """What was typed stays; the advanced fields open where one of them is at fault."""
+        is_advanced = any(key in BY_KEY and key != SHARE for key in seen.problems)
+        names = [_name_of(key) for key in seen.problems if key]
+        title = f"Not started: look at {', '.join(names)}." if names else "Not started."
+        unplaced = [sentence for key, sentence in seen.problems.items() if not key]
+        answer = said(unplaced or ["Everything that was typed is still here."], title)
+        return ["", answer, True, gr.update(open=True) if is_advanced else gr.skip(), *self._shown(typed, seen)]
 
     def _see(self, typed: Typed, me: Member, *, needs_all: bool = False) -> Seen:
         """`needs_all` finds a missing base or file as well; the figures do without them."""
