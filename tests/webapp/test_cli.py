@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 from models.db.store.system import SystemStore
 from models.domain.errors import AppError, Conflict, Invalid, NotFound, Unavailable
+from webapp.actions.add_base import name_of
 from webapp.actions.sign_in import principal_of_key
 from webapp.cli import app
-from webapp.commands.bases import name_of
 from webapp.commands.opened import opened_deps
 from webapp.commands.options import byte_count, settings_from
 from webapp.local_disk import kind_at
