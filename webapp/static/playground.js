@@ -230,7 +230,7 @@
       this.model = model;
       this.fillPicker();
       this.page.panesChanged();
-      this.page.prompt.focus();
+      this.page.focus();
     }
 
     showWhat() {
@@ -302,13 +302,14 @@
       const figure = (value, digits, name, title) => {
         const made = node("span", "tr-pg-figure");
         made.title = title;
-        made.append(node("strong", "", typeof value === "number" ? numbers(value, digits) : "–"), ` ${name}`);
+        const [short, wide] = name;
+        made.append(node("strong", "", typeof value === "number" ? numbers(value, digits) : "–"), ` ${short}`, node("span", "tr-pg-wide", wide));
         return made;
       };
       this.figures.replaceChildren(
-        figure(first, 2, "s to first token", "From asking to the first token, with waiting and loading"),
-        figure(speed, 1, "tokens/s", "While the model spoke"),
-        figure(count, 0, "tokens", "Length of the answer"),
+        figure(first, 2, ["s to first", " token"], "From asking to the first token, with waiting and loading"),
+        figure(speed, 1, ["tokens/s", ""], "While the model spoke"),
+        figure(count, 0, ["tokens", ""], "Length of the answer"),
       );
     }
   }
@@ -344,7 +345,7 @@
         if (asked.get("conversation")) await this.open(asked.get("conversation"));
         else this.fresh((asked.get("models") || "").split(",").filter(Boolean).slice(0, this.mostPanes));
         this.showSettings();
-        if (this.models.length && matchMedia("(pointer: fine)").matches) this.prompt.focus();
+        if (this.models.length && matchMedia("(pointer: fine)").matches) this.focus();
       } catch (error) {
         this.parts.panes.replaceChildren(node("p", "tr-error", this.sentence(error)), button("Try again", "tr-button", () => location.reload()));
       }
@@ -447,7 +448,7 @@
       if (pane.turns.length && !(await window.tuneroomAsk(`Remove the pane of ${this.short(pane.model)}? Its answers in this conversation go with it.`, "Remove"))) return;
       this.setPanes(this.panes.filter((each) => each !== pane));
       this.panesChanged();
-      this.prompt.focus();
+      this.focus();
     }
 
     async panesChanged() {
@@ -475,7 +476,7 @@
     async send() {
       const prompt = this.prompt.value.trim();
       if (this.running || !this.models.length) return;
-      if (!prompt) { this.prompt.focus(); return; }
+      if (!prompt) { this.focus(); return; }
       if (!this.readSettings()) { this.openDrawer("settings"); return; }
       this.prompt.value = "";
       const began = await this.run(prompt, this.panes);
@@ -594,7 +595,7 @@
     stop() {
       if (!this.running || performance.now() - this.running.since < TWICE_MS) return;
       this.running.control.abort();
-      this.prompt.focus();
+      this.focus();
     }
 
     // settings
@@ -654,7 +655,7 @@
     closeDrawers() {
       const wasOpen = !this.parts.settings.hidden || !this.parts.conversations.hidden;
       this.openDrawer("");
-      if (wasOpen) this.prompt.focus();
+      if (wasOpen) this.focus();
       return wasOpen;
     }
 
@@ -738,14 +739,14 @@
       history.pushState(null, "", `/playground?conversation=${encodeURIComponent(id)}`);
       this.closeDrawers();
       await this.open(id);
-      this.prompt.focus();
+      this.focus();
     }
 
     async startNew() {
       await this.leave();
       history.pushState(null, "", "/playground");
       this.fresh(this.panes.map((pane) => pane.model));
-      this.prompt.focus();
+      this.focus();
     }
 
     // What still runs is stopped and kept by the server.
@@ -756,6 +757,8 @@
     }
 
     // what is shown
+
+    focus() { this.prompt.focus({ preventScroll: true }); }
 
     showState() {
       const isRunning = Boolean(this.running);
@@ -817,9 +820,9 @@
       const { parts } = this;
       parts.send.addEventListener("click", () => {
         this.running ? this.stop() : this.send();
-        this.prompt.focus();
+        this.focus();
       });
-      parts.again.addEventListener("click", () => { this.answerAgain(null); this.prompt.focus(); });
+      parts.again.addEventListener("click", () => { this.answerAgain(null); this.focus(); });
       parts.add.addEventListener("click", () => this.addPane());
       parts.new.addEventListener("click", () => this.startNew());
       parts["open-settings"].addEventListener("click", () => this.openDrawer("settings"));
