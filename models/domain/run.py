@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+Curve = list[tuple[int, float]]  # (step, value) by step: plain pairs, as a long run has tens of thousands
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunRow:
@@ -43,21 +45,11 @@ class RunRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
-    """One point of a series. `at` is the clock of the worker that said it."""
-
-    step: int
-    value: float
-    at: datetime
-    fence: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class RunSeen:
     """`spark` are (step, training loss); `place` 1 is the next that a free worker takes."""
 
     row: RunRow
-    spark: tuple[tuple[int, float], ...]
+    spark: Curve
     seconds_left: float | None
     seconds: float | None  # since its start, or until its end
     place: int | None
@@ -89,5 +81,5 @@ class RunCompared:
     """A run beside others: its losses on the rows it learns from, and on those held out."""
 
     run: RunSeen
-    train: tuple[Point, ...]
-    held_out: tuple[Point, ...]
+    train: Curve
+    held_out: Curve

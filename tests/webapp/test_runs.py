@@ -3,9 +3,11 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import event
 
 from models.db.store.system import SystemStore
 from models.db.store.team import TeamStore
+from models.db.tables import Metric
 from models.domain.access import Role
 from models.domain.errors import Code, JobFailed, NotFound
 from models.domain.job import CancelWish, HeldReason, JobKind, JobState
@@ -74,6 +76,24 @@ def test_states_filter_and_pages_never_end_in_nothing(house, anna, base):
     assert not list_runs(house.deps, anna.principal, RunsAsked(kind=JobKind.MERGE)).is_moving
 
 
+def test_a_page_asks_the_database_as_often_for_twenty_runs_as_for_two(quick_house):
+    anna, base, asked = quick_house.person(), quick_house.base(), []
+    event.listen(quick_house.deps.database.reader, "before_cursor_execute", lambda *told: asked.append(told[2]))
+
+    def statements() -> int:
+        asked.clear()
+        list_runs(quick_house.deps, anna.principal, RunsAsked())
+        return len(asked)
+
+    for _ in range(2):
+        Run(quick_house, anna, base=base).claim().feed(range(1, 4), 9)
+    Run(quick_house, anna, base=base)
+    few = statements()
+    for _ in range(9):
+        Run(quick_house, anna, base=base)
+    assert statements() == few <= 7
+
+
 @pytest.mark.parametrize("page", ["0", "-1", "x", "1" * 40, "²", ""])
 def test_an_address_that_makes_no_sense_means_the_first_page_of_all(page):
     assert RunsAsked.of(kind="nonsense", state="nonsense", search="\0 a ", page=page) == RunsAsked(search="a")
@@ -102,7 +122,9 @@ def test_another_teams_runs_do_not_exist_and_its_people_are_not_named(house, ann
     with house.deps.database.read() as session:
         store = TeamStore(session, bert.principal)
         assert store.log_tail(run.id) is None and store.sparks([run.id]) == {} and store.paces([run.id]) == {}
-        assert store.curves(run.id, ("train_loss",)) == {"train_loss": []} and store.told(run.id, limit=5) == []
+        assert store.curves(run.id, ("train_loss",)) == store.curves(run.id, ("train_loss",), every=2) == {}
+        assert store.sums(run.id, ("step_seconds",)) == store.recent(run.id) == {}
+        assert store.told(run.id, limit=5) == []
         assert store.places_in_queue([Run(house, anna, base=base).id]) == {}
 
 
@@ -133,7 +155,7 @@ def test_runs_are_compared_in_the_order_asked_each_once(house, anna, base):
     two = Run(house, anna, base=base, suffix="two", epochs=2).claim().feed(range(1, 5), 8)
     compared = compare_runs(house.deps, anna.principal, [two.id, one.id, two.id, "ftjob-unknown"])
     assert [found.run.row.id for found in compared] == [two.id, one.id]
-    assert [point.step for point in compared[1].held_out] == [4, 8]
+    assert [step for step, _ in compared[1].held_out] == [4, 8]
 
 
 def test_the_pace_of_an_earlier_attempt_does_not_count(house, anna, base):
@@ -150,6 +172,20 @@ def test_a_small_curve_of_a_long_run_keeps_its_first_and_last_step(house, anna, 
     assert (spark[0][0], spark[-1][0]) == (1, 1002)
     assert 55 <= len(spark) <= 62
     assert len(run_curves(house.deps, anna.principal, run.id)["train_loss"]) == 1002
+
+
+def test_a_long_run_keeps_its_highest_and_lowest_steps_and_its_mean_speed(house, anna, base):
+    run = Run(house, anna, base=base).claim().feed(range(1, 4502), 9000, seconds_each=0.5)
+    with house.deps.database.write() as session:
+        session.get_one(Metric, (run.id, "train_loss", 3217)).value = 77.0
+        session.get_one(Metric, (run.id, "train_loss", 1301)).value = -1.0
+    curves = run_curves(house.deps, anna.principal, run.id)
+    loss = curves["train_loss"]
+    assert 2000 <= len(loss) <= 4000 and (loss[0][0], loss[-1][0]) == (1, 4501)
+    assert abs(next(step for step, value in loss if value == 77.0) - 3217) <= 3
+    assert abs(next(step for step, value in loss if value == -1.0) - 1301) <= 3
+    assert sum(seconds for _, seconds in curves["step_seconds"]) == pytest.approx(4501 * 0.5)
+    assert show_run(house.deps, anna.principal, run.id).recent["train_loss"][0][0] == 4482
 
 
 def test_a_cancel_is_seen_with_its_wish(house, anna, base):

@@ -7,22 +7,28 @@ from models.db.store.team import TeamStore
 from models.domain.access import Principal
 from models.domain.errors import NotFound
 from models.domain.job import JobKind
-from models.domain.run import Made, Point, RunSeen, Told
+from models.domain.run import Curve, Made, RunSeen, Told
 from webapp.actions.show_runs import seen_runs
 from webapp.deps import Deps
 
-SERIES = ("train_loss", "eval_loss", "learning_rate", "grad_norm", "trained_tokens", "step_seconds")
+LINES = ("train_loss", "eval_loss", "learning_rate", "grad_norm")
+SUMS = ("trained_tokens", "step_seconds")
+MOST_STEPS = 2000  # more than a chart shows: a page that asks each second must not carry every step of a long run
 EVENTS_SHOWN = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunDetail:
-    """`events` newest first, at most EVENTS_SHOWN. `merges` were made of this run's adapter."""
+    """`events` newest first, at most EVENTS_SHOWN. `recent` are the last steps of each series.
+
+    `merges` were made of this run's adapter.
+    """
 
     run: RunSeen
     events: tuple[Told, ...]
     has_more_events: bool
     log_tail: str | None
+    recent: dict[str, Curve]
     merges: tuple[Made, ...]
     may_change: bool
     seen_at: datetime
@@ -47,15 +53,17 @@ def show_run(deps: Deps, principal: Principal, job_id: str) -> RunDetail:
             events=tuple(events[:EVENTS_SHOWN]),
             has_more_events=len(events) > EVENTS_SHOWN,
             log_tail=store.log_tail(job_id),
+            recent=store.recent(job_id) if row.kind == JobKind.TRAIN else {},
             merges=tuple(Made(id=merge.id, name=merge.name, run=merge.job_id) for merge in merges),
             may_change=store.may_change(row),
             seen_at=now,
         )
 
 
-def run_curves(deps: Deps, principal: Principal, job_id: str) -> dict[str, list[Point]]:
-    """Every point of every series, by step."""
+def run_curves(deps: Deps, principal: Principal, job_id: str) -> dict[str, Curve]:
+    """LINES, with the lowest and highest of neighbouring steps where there are many; SUMS over the same steps."""
     with deps.database.read() as session:
         store = TeamStore(session, principal)
-        store.job(job_id)
-        return store.curves(job_id, SERIES)
+        job = store.job(job_id)
+        every = max(1, -(-(job.done or 0) // MOST_STEPS))
+        return store.curves(job_id, LINES, every=every) | store.sums(job_id, SUMS, every=every)

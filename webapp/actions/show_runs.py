@@ -92,7 +92,7 @@ def compare_runs(deps: Deps, principal: Principal, job_ids: Sequence[str]) -> li
                 curves = store.curves(job_id, ("train_loss", "eval_loss"))
                 compared.append(
                     RunCompared(
-                        run=found[job_id], train=tuple(curves["train_loss"]), held_out=tuple(curves["eval_loss"])
+                        run=found[job_id], train=curves.get("train_loss", []), held_out=curves.get("eval_loss", [])
                     )
                 )
         return compared
@@ -109,7 +109,7 @@ def seen_runs(store: TeamStore, rows: Sequence[RunRow], now: datetime) -> list[R
     return [
         RunSeen(
             row=row,
-            spark=tuple(sparks.get(row.id, ())),
+            spark=sparks.get(row.id, []),
             seconds_left=_seconds_left(row, paces.get(row.id, []), now),
             seconds=((row.finished_at or now) - row.started_at).total_seconds() if row.started_at else None,
             place=places.get(row.id),

@@ -47,17 +47,17 @@ def build(deps: Deps) -> None:
                 live("run", text), live("run-below", Markup("")), gr.Column(visible=False),
                 *(gr.skip() for _ in plots), None, gr.Timer(active=False),
             )  # fmt: skip
-        row = seen.run.row
-        is_training = row.kind == JobKind.TRAIN
-        curves = run_curves(deps, caller(request), run_id) if is_training else {}
-        found = view.charts(seen.run, curves) if is_training and curves["train_loss"] else {}
-        now = {name: (chart.x_lim, chart.y_lim, len(chart.value["data"]), row.done) for name, chart in found.items()}
-        before = before or {}
+        row, before = seen.run.row, before or {}
+        stamp = [row.fence, row.done, row.phase, row.state]
+        found, now = {}, before
+        if row.kind == JobKind.TRAIN and seen.recent and stamp != before.get("stamp"):
+            found = view.charts(seen.run, run_curves(deps, caller(request), run_id))
+            now = {name: [chart.x_lim, chart.y_lim] for name, chart in found.items()} | {"stamp": stamp}
         return (
-            live("run", view.head(seen.run, may_change=seen.may_change, curves=curves)),
+            live("run", view.head(seen.run, may_change=seen.may_change, recent=seen.recent)),
             live("run-below", _below(seen)),
-            gr.Column(visible=bool(found)),
-            *(_update(found.get(name), before.get(name), now.get(name)) for name in plots),
+            gr.Column(visible=bool(now)),
+            *(_update(found.get(name), before.get(name)) for name in plots),
             now,
             gr.Timer(active=JobState(row.state) not in TERMINAL),
         )
@@ -76,11 +76,11 @@ def _plot(name: str, height: int) -> gr.LinePlot:
     )  # fmt: skip
 
 
-def _update(chart: view.Chart | None, before: Any, now: Any) -> Any:
+def _update(chart: view.Chart | None, limits: Any) -> Any:
     """Only what changed: new limits draw a chart anew, new points alone move its line."""
-    if chart is None or before == now:
+    if chart is None:
         return gr.skip()
-    if before is not None and before[:2] == now[:2]:
+    if limits == [chart.x_lim, chart.y_lim]:
         return gr.LinePlot(value=chart.value)
     return gr.LinePlot(value=chart.value, x_lim=chart.x_lim, y_lim=chart.y_lim)
 

@@ -70,7 +70,7 @@ def limits(named: Mapping[str, Points], *, from_zero: bool = True) -> list[float
         return [round_down(low), 0.0] if low < 0 else [0.0, 1.0]
     if low > _FLAT * high and not from_zero:
         room = round_up((high - low) or high * 0.1)
-        return [max(0.0, math.floor(low / room) * room), (math.floor(high / room) + 1) * room]
+        return [max(0.0, (math.ceil(low / room) - 1) * room), (math.floor(high / room) + 1) * room]
     return [min(0.0, round_down(low)), round_up(high)]
 
 

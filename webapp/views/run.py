@@ -8,7 +8,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from models.domain.job import TERMINAL, JobKind, JobState
-from models.domain.run import Made, Point, RunSeen, Told
+from models.domain.run import Curve, Made, RunSeen, Told
 from models.domain.training import TrainingSpec
 from webapp.views import train_yaml
 from webapp.views.curve import chart, limits
@@ -16,8 +16,6 @@ from webapp.views.markup import render
 from webapp.views.model_names import short_name
 from webapp.views.run_list import run_row, share_of, steps_of
 from webapp.views.run_words import KINDS, STATES, advice, event_words, name_of, phase_word, settings_of
-
-SPEED_STEPS = 20
 
 X, Y, LINE = "step", "value", "line"
 
@@ -31,11 +29,11 @@ class Chart:
     y_lim: list[float | None]
 
 
-def head(run: RunSeen, *, may_change: bool, curves: Mapping[str, Sequence[Point]]) -> Markup:
+def head(run: RunSeen, *, may_change: bool, recent: Mapping[str, Curve]) -> Markup:
     """Name, state, what it is doing now, and what can be done about it."""
     row = run.row
     is_live = JobState(row.state) not in TERMINAL
-    train, held_out = curves.get("train_loss", ()), curves.get("eval_loss", ())
+    train, held_out = recent.get("train_loss", []), recent.get("eval_loss", [])
     return render(
         "run_head.html",
         run=run_row(run),
@@ -55,9 +53,9 @@ def head(run: RunSeen, *, may_change: bool, curves: Mapping[str, Sequence[Point]
         share=share_of(run),
         left=run.seconds_left,
         seconds=run.seconds,
-        last_loss=train[-1].value if train else None,
-        held_out=held_out[-1].value if held_out else None,
-        speed=_speed(curves),
+        last_loss=train[-1][1] if train else None,
+        held_out=held_out[-1][1] if held_out else None,
+        speed=_speed(recent),
     )
 
 
@@ -96,15 +94,15 @@ def gone(sentence: str) -> Markup:
     return render("run_gone.html", sentence=sentence)
 
 
-def charts(run: RunSeen, curves: Mapping[str, Sequence[Point]]) -> dict[str, Chart]:
+def charts(run: RunSeen, curves: Mapping[str, Curve]) -> dict[str, Chart]:
     """loss, learning_rate, grad_norm and speed, each over all the steps there will be."""
-    loss_lines = {"training": _pairs(curves["train_loss"]), "held-out": _pairs(curves["eval_loss"])}
+    loss_lines = {"training": curves.get("train_loss", []), "held-out": curves.get("eval_loss", [])}
     last = max((step for line in loss_lines.values() for step, _ in line), default=1)
     x_lim: list[float | None] = [0.0, float(max(run.row.total or 0, last))]
     lines = {
         "loss": {name: line for name, line in loss_lines.items() if line},
-        "learning_rate": {"learning rate": _pairs(curves["learning_rate"])},
-        "grad_norm": {"gradient norm": _pairs(curves["grad_norm"])},
+        "learning_rate": {"learning rate": curves.get("learning_rate", [])},
+        "grad_norm": {"gradient norm": curves.get("grad_norm", [])},
         "speed": {"tokens a second": speeds(curves)},
     }
     return {
@@ -113,14 +111,10 @@ def charts(run: RunSeen, curves: Mapping[str, Sequence[Point]]) -> dict[str, Cha
     }
 
 
-def speeds(curves: Mapping[str, Sequence[Point]]) -> list[tuple[int, float]]:
+def speeds(curves: Mapping[str, Curve]) -> list[tuple[int, float]]:
     """Trained tokens a second, step by step."""
-    seconds = {point.step: point.value for point in curves.get("step_seconds", ())}
-    return [
-        (point.step, point.value / seconds[point.step])
-        for point in curves.get("trained_tokens", ())
-        if seconds.get(point.step)
-    ]
+    seconds = dict(curves.get("step_seconds", []))
+    return [(step, tokens / seconds[step]) for step, tokens in curves.get("trained_tokens", []) if seconds.get(step)]
 
 
 def lineage(run: RunSeen, merges: Sequence[Made]) -> list[dict[str, Any]]:
@@ -200,13 +194,8 @@ def _ended(run: RunSeen) -> str:
     return f"{KINDS[JobKind(row.kind)]} {STATES[JobState(row.state)]}"
 
 
-def _speed(curves: Mapping[str, Sequence[Point]]) -> float | None:
-    """Of the last SPEED_STEPS steps together."""
-    tokens = curves.get("trained_tokens", ())[-SPEED_STEPS:]
-    seconds = {point.step: point.value for point in curves.get("step_seconds", ())[-SPEED_STEPS:]}
-    total = sum(seconds.get(point.step, 0.0) for point in tokens)
-    return sum(point.value for point in tokens) / total if total else None
-
-
-def _pairs(points: Sequence[Point]) -> list[tuple[int, float]]:
-    return [(point.step, point.value) for point in points]
+def _speed(recent: Mapping[str, Curve]) -> float | None:
+    """Of the recent steps together."""
+    tokens, seconds = recent.get("trained_tokens", []), dict(recent.get("step_seconds", []))
+    total = sum(seconds.get(step, 0.0) for step, _ in tokens)
+    return sum(count for _, count in tokens) / total if total else None

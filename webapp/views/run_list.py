@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from models.domain.job import TERMINAL, JobKind, JobState
-from models.domain.run import RunCompared, RunSeen
+from models.domain.run import Curve, RunCompared, RunSeen
 from webapp.views.curve import sparkline
 from webapp.views.markup import duration, loss, render
 from webapp.views.run_words import KINDS, STATES, differing, name_of, phase_word, settings_of, state_word
@@ -106,9 +106,9 @@ def differences(runs: Sequence[RunCompared]) -> Markup:
         | {
             "label": label,
             "steps": steps_of(each.run) or "–",
-            "last_loss": each.train[-1].value if each.train else None,
-            "held_out": each.held_out[-1].value if each.held_out else None,
-            "best": min((point.value for point in each.held_out), default=None),
+            "last_loss": each.train[-1][1] if each.train else None,
+            "held_out": each.held_out[-1][1] if each.held_out else None,
+            "best": min((value for _, value in each.held_out), default=None),
         }
         for each, label in zip(runs, labels(runs), strict=True)
     ]
@@ -124,10 +124,10 @@ def labels(runs: Sequence[RunCompared]) -> list[str]:
     ]
 
 
-def losses(runs: Sequence[RunCompared]) -> dict[str, list[tuple[int, float]]]:
+def losses(runs: Sequence[RunCompared]) -> dict[str, Curve]:
     """The training loss of each run by its label."""
     named = zip(labels(runs), runs, strict=True)
-    return {label: [(point.step, point.value) for point in each.train] for label, each in named}
+    return {label: each.train for label, each in named}
 
 
 def _now(run: RunSeen) -> str:

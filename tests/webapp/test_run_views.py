@@ -1,0 +1,189 @@
+"""Runs in words and pictures: pure functions, without a database."""
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from models.domain.job import JobKind, Phase
+from models.domain.run import RunRow, RunSeen
+from webapp.views.curve import chart, limits, sparkline, thin
+from webapp.views.run import speeds
+from webapp.views.run_list import run_row, runs_list
+from webapp.views.run_words import KINDS, PHASES, differing, event_words, name_of, phase_word, settings_of, state_word
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+SPEC = {
+    "base": "base-1",
+    "data": {"training_file": "file-1", "validation_fraction": 0.05, "template_arguments": {}},
+    "method": {"name": "lora", "options": {"rank": 16}},
+    "schedule": {"epochs": 3, "learning_rate": None},
+    "suffix": None,
+}
+
+
+def row(kind: JobKind = JobKind.TRAIN, state: str = "running", **changed) -> RunRow:
+    known: dict[str, Any] = dict.fromkeys(RunRow.__dataclass_fields__) | {
+        "id": "ftjob-1", "is_shared": False, "kind": kind, "lane": "jobs", "state": state, "fence": 1, "attempts": 0,
+        "spec": SPEC, "created_at": NOW, "base_name": "smollm2", "dataset_name": "mails.jsonl",
+    }  # fmt: skip
+    return RunRow(**(known | changed))
+
+
+def seen(**changed) -> RunSeen:
+    return RunSeen(row=row(**changed), spark=[], seconds_left=None, seconds=None, place=None)
+
+
+def test_thinning_keeps_the_first_the_last_and_every_spike():
+    points = [(step, 1.0) for step in range(10_000)]
+    points[4321], points[7000] = (4321, 99.0), (7000, -99.0)
+    kept = thin(points, 1000)
+    assert len(kept) <= 1000
+    assert (kept[0], kept[-1]) == (points[0], points[-1])
+    assert {(4321, 99.0), (7000, -99.0)} <= set(kept)
+    assert kept == sorted(kept) and set(kept) <= set(points)
+
+
+@pytest.mark.parametrize("count", [0, 1, 999, 1000, 1001, 1003, 5000])
+def test_thinning_is_exact_up_to_its_limit_and_never_over_it(count):
+    points = [(step, float(step % 7)) for step in range(count)]
+    kept = thin(points, 1000)
+    assert kept == points if count <= 1000 else 400 <= len(kept) <= 1000
+
+
+def test_what_is_not_a_number_is_in_no_picture():
+    points = [(1, 2.0), (2, math.nan), (3, math.inf), (4, 1.0)]
+    assert thin(points) == [(1, 2.0), (4, 1.0)]
+    assert limits({"a": points}) == [0.0, 2.0]
+    assert "nan" not in sparkline(points) and "inf" not in sparkline(points)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([2.31, 0.4], [0.0, 2.5]),
+        ([8.2, 7.9], [7.8, 8.4]),  # a flat curve is not drawn as a line at the top
+        ([2e-4, 0.0], [0.0, 2e-4]),
+        ([5.0], [4.5, 5.5]),
+        ([0.0], [0.0, 1.0]),
+        ([], [0.0, 1.0]),
+    ],
+)
+def test_axes_end_at_round_numbers(values, expected):
+    assert limits({"a": list(enumerate(values))}, from_zero=False) == pytest.approx(expected)
+
+
+def test_axes_stay_where_they_are_while_a_curve_falls():
+    losses = [(step, 2.4 * 0.99**step) for step in range(1, 200)]
+    assert len({tuple(limits({"a": losses[:count]}, from_zero=False)) for count in range(80, 199)}) == 1
+
+
+def test_a_small_curve_says_in_words_what_it_shows_and_fits_its_box():
+    spark = sparkline([(1, 2.5), (50, 0.9), (100, 0.4321)])
+    assert "Training loss from 2.5 to 0.4321" in spark
+    assert 'points="2.0,2.0 59.4,' in spark and '118.0,26.0"' in spark
+    assert sparkline([(1, 2.5)]) == ""
+
+
+def test_a_chart_names_its_lines():
+    assert chart({"one": [(1, 2.0)]}, "step", "value", "line")["data"] == [[1, 2.0, "one"]]
+
+
+def test_every_kind_and_phase_has_a_word():
+    assert set(KINDS) == set(JobKind) and set(PHASES) == set(Phase)
+
+
+@pytest.mark.parametrize(
+    ("changed", "chip", "now"),
+    [
+        ({"state": "queued"}, "waiting", "Waiting for a worker"),
+        ({"state": "queued", "held_reason": "disk"}, "waiting for disk", "Waiting until the worker's disk has room"),
+        ({"state": "queued", "held_reason": "user"}, "paused", "Paused"),
+        ({"phase": "evaluating"}, "running", "Measuring on held-out rows"),
+        ({"cancel_requested_at": NOW, "cancel_wish": "keep"}, "stopping", "Saving the adapter so far, then stopping"),
+        ({"cancel_requested_at": NOW, "cancel_wish": "discard"}, "stopping", "Stopping at its next step"),
+        ({"state": "succeeded"}, "done", ""),
+    ],
+)
+def test_a_state_is_told_in_words(changed, chip, now):
+    assert state_word(row(**changed)) == chip
+    assert phase_word(row(**changed)).startswith(now)
+    assert bool(phase_word(row(**changed))) is bool(now)
+
+
+def test_the_next_in_the_queue_is_told_so():
+    waiting = row(state="queued")
+    assert (phase_word(waiting, 1), phase_word(waiting, 3)) == ("Next in the queue", "2 before it in the queue")
+
+
+@pytest.mark.parametrize(
+    ("kind", "changed", "name"),
+    [
+        (JobKind.TRAIN, {"spec": SPEC | {"suffix": "tone-r16"}}, "tone-r16"),
+        (JobKind.TRAIN, {}, "Training of smollm2"),
+        (JobKind.MERGE, {"spec": {}, "adapter_name": "ft:smollm2:team:tone:x1"}, "Merge of tone"),
+        (JobKind.ADD_BASE, {"spec": {"name": "qwen"}}, "Import of qwen"),
+        (JobKind.CHECK_DATA, {"spec": {"file": "file-1"}}, "Check of mails.jsonl"),
+        (JobKind.TOY, {"spec": {}}, "Self-test"),
+    ],
+)
+def test_a_run_without_a_name_says_what_it_does(kind, changed, name):
+    assert name_of(row(kind, **changed)) == name
+
+
+def test_settings_are_told_in_the_words_of_the_form_and_a_local_path_is_not():
+    told = settings_of(row())
+    assert told["Base model"] == "smollm2" and told["Rows"] == "mails.jsonl"
+    assert told["Share held back"] == "5%" and told["Rank"] == "16" and told["Learning rate"] == "by the base's width"
+    assert "Name" not in told
+    local = settings_of(row(JobKind.ADD_BASE, spec={"name": "x", "source": "gguf", "reference": "/home/a/x.gguf"}))
+    assert local == {"Name": "x", "From": "a GGUF file", "Reference": "x.gguf"}
+
+
+def test_only_settings_that_differ_are_compared():
+    one, two = {"Epochs": "3", "Rank": "16"}, {"Epochs": "1", "Rank": "16", "Alpha": "32"}
+    assert differing([one, two]) == [("Epochs", ["3", "1"]), ("Alpha", ["–", "32"])]
+    assert differing([one, one]) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "data", "words"),
+    [
+        ("moved", "created -> queued", {}, "Queued"),
+        ("moved", "queued -> running", {"attempts": 0}, "Taken by a worker"),
+        ("moved", "queued -> running", {"attempts": 1}, "Started again, attempt 2"),
+        ("moved", "running -> queued: its worker was lost (attempt 1 of 3)", {},
+         "Back in the queue: its worker was lost (attempt 1 of 3)"),
+        ("moved", "running -> failed: it broke.\nTwice", {}, "Failed: it broke.\nTwice"),
+        ("phase", "training began", {}, "Training"),
+        ("phase", "juggling began", {}, "juggling began"),
+        ("checkpoint", "checkpoint at step 4 saved", {}, "Checkpoint at step 4 saved"),
+        ("message", "cancel asked, the adapter so far: keep", {"wish": "keep"},
+         "Asked to stop and keep the adapter so far"),
+        ("message", "going on from the checkpoint at step 8", {}, "Going on from the checkpoint at step 8"),
+    ],
+)  # fmt: skip
+def test_events_are_sentences(kind, message, data, words):
+    assert event_words(kind, message, data) == words
+
+
+def test_a_name_is_never_markup():
+    hostile = '"><script>alert(1)</script>'
+    html = runs_list(
+        [seen(dataset_name=hostile, owner=hostile, state="failed", error={"message": hostile, "code": "internal"})],
+        asked=type("Asked", (), {"kind": None, "state": None, "search": hostile, "page": 1}),
+        counts={"failed": 1}, pages=1, is_filtered=True, most=6,
+    )  # fmt: skip
+    assert "<script" not in html and html.count("&lt;script&gt;") >= 4
+
+
+def test_a_bar_is_never_over_full_and_unknown_where_nothing_was_counted():
+    assert run_row(seen(done=12, total=10))["share"] == 1.0
+    assert run_row(seen(done=None))["share"] is None
+    assert run_row(seen(done=5, total=None))["share"] is None
+
+
+def test_speed_is_trained_tokens_by_the_seconds_of_the_same_step():
+    curves = {"trained_tokens": [(1, 100.0), (2, 90.0)], "step_seconds": [(2, 3.0)]}
+    assert speeds(curves) == [(2, 30.0)]
