@@ -9,7 +9,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo up test check fmt audit wheel
+.PHONY: help install demo up test check fmt audit wheel screens
 
 help:
 	@echo "make demo    a real fine-tune, merged and asked, in about five minutes"
@@ -17,6 +17,7 @@ help:
 	@echo "make test    the whole test suite (ARGS=\"-k name\" passes options)"
 	@echo "make check   lint, format, types, import laws"
 	@echo "make fmt     format and fix what can be fixed"
+	@echo "make screens pictures of every page into docs/screens (needs Chromium)"
 	@echo "make audit   look the pinned versions up among known vulnerabilities (needs the network)"
 
 install: $(INSTALLED)
@@ -42,6 +43,9 @@ fmt: $(INSTALLED)
 
 audit: $(INSTALLED)
 	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
+
+screens: $(INSTALLED)
+	$(BIN)/python -m tests.screens $(ARGS)
 
 wheel: $(INSTALLED)
 	$(BIN)/python -m build --wheel --no-isolation

@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 import httpx
-from gradio.blocks import BlockFunction
+from gradio.block_function import BlockFunction
 from gradio.routes import App
 from starlette.routing import Mount
 from starlette.testclient import TestClient

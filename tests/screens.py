@@ -1,0 +1,166 @@
+"""Pictures of every page into docs/screens: filled and empty, in light, dark and on a phone. `make screens` runs it.
+
+Takes pages from `webapp.pages`, so that none is forgotten; `ADDRESSES` says which object a page shows when filled.
+"""
+
+import argparse
+import io
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from playwright.sync_api import Browser, sync_playwright
+from starlette.testclient import TestClient
+
+from models.domain.access import Role
+from models.infra import valkey
+from models.infra.settings import Settings
+from tests.browser import FLAGS, LAPTOP, PHONE, Site, find_chromium
+from tests.furnished import Furnished, furnish
+from tests.house import House, Person, migrated_sqlite
+from tests.webapp.served import serving
+from webapp.actions.set_up import new_setup_link
+from webapp.app import make_app
+from webapp.deps import Deps
+from webapp.pages import all_pages
+
+FOLDER = Path(__file__).parents[1] / "docs/screens"
+LOOKS: dict[str, dict[str, Any]] = {
+    "light": {"viewport": LAPTOP},
+    "dark": {"viewport": LAPTOP, "color_scheme": "dark"},
+    "phone": {"viewport": PHONE},
+}
+COLOURS = 192
+SETTLED_MS = 1200  # charts, relative times and figures that come after the first paint
+NOBODY = "nobody-has-this"
+
+ADDRESSES: dict[str, Callable[[Furnished], str]] = {
+    "/dataset": lambda made: f"/dataset?id={made.dataset}",
+    "/run": lambda made: f"/run?id={made.run}",
+    "/adapter": lambda made: f"/adapter?id={made.adapter}",
+    "/playground": lambda made: f"/playground?conversation={made.conversation}",
+}
+MORE: dict[str, Callable[[Furnished], str]] = {
+    "run-failed": lambda made: f"/run?id={made.failed_run}",
+    "run-finished": lambda made: f"/run?id={made.finished_run}",
+    "merge": lambda made: f"/adapter?id={made.merge}",
+    "dataset-report": lambda made: f"/dataset?id={made.broken_dataset}&tab=report",
+    "playground-new": lambda made: f"/playground?models={','.join(made.models)}",
+}
+EMPTY_NEEDS_ID = ("/dataset", "/run", "/adapter")  # such a page is empty where nobody has what it names
+
+
+@dataclass(frozen=True)
+class Screen:
+    """One picture to take in every look. `person` None: nobody is signed in."""
+
+    name: str
+    path: str
+    person: Person | None
+
+
+def filled_screens(made: Furnished, pages: Sequence[str]) -> list[Screen]:
+    found = []
+    for path in pages:
+        address = ADDRESSES[path](made) if path in ADDRESSES else path
+        found.append(Screen(f"{_name(path)}-filled", address, made.owner))
+    found += [Screen(f"{name}-filled", address(made), made.owner) for name, address in MORE.items()]
+    return [
+        *found,
+        Screen("sign-in-filled", "/login", None),
+        Screen("invitation-filled", f"/invite/{made.invitation_token}", None),
+        Screen("link-filled", f"/s/{made.link_token}", None),
+        Screen("link-gone-filled", "/s/" + "x" * 43, None),
+    ]
+
+
+def empty_screens(person: Person, setup_path: str, pages: Sequence[str]) -> list[Screen]:
+    found = [
+        Screen(f"{_name(path)}-empty", path + (f"?id={NOBODY}" if path in EMPTY_NEEDS_ID else ""), person)
+        for path in pages
+    ]
+    return [*found, Screen("setup-empty", setup_path, None)]
+
+
+def pictures(pages: Sequence[str]) -> set[str]:
+    """The names of all files that a whole run leaves."""
+    plain = {"sign-in-filled", "invitation-filled", "link-filled", "link-gone-filled", "setup-empty"}
+    names = {f"{_name(path)}-{state}" for path in pages for state in ("filled", "empty")} | plain
+    return {f"{name}-{look}.png" for name in names | {f"{name}-filled" for name in MORE} for look in LOOKS}
+
+
+def take(site: Site, screen: Screen, look: str, folder: Path) -> Path:
+    context = site.context(screen.person, **LOOKS[look])
+    page = context.new_page()
+    page.goto(site.url + screen.path)
+    if screen.person is not None:
+        page.locator(".tr-right").wait_for()
+    page.wait_for_timeout(SETTLED_MS)
+    picture = page.screenshot(animations="disabled")
+    context.close()
+    path = folder / f"{screen.name}-{look}.png"
+    Image.open(io.BytesIO(picture)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    return path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="names that begin so, as run or run-failed")
+    parser.add_argument("--look", choices=LOOKS, action="append")
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    asked = parser.parse_args()
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    pages = [page.path for page in all_pages()]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=list(FLAGS))
+        for is_filled in (True, False):
+            with _site(browser) as site:
+                screens = _filled(site, pages) if is_filled else _empty(site, pages)
+                for screen in screens:
+                    for look in asked.look or LOOKS:
+                        if screen.name.startswith(asked.only):
+                            began = time.monotonic()
+                            path = take(site, screen, look, asked.folder)
+                            size = path.stat().st_size // 1000
+                            print(f"{path.name}: {size} kB, {time.monotonic() - began:.1f} s", flush=True)
+        browser.close()
+
+
+def _filled(site: Site, pages: Sequence[str]) -> list[Screen]:
+    return filled_screens(furnish(site.house), pages)
+
+
+def _empty(site: Site, pages: Sequence[str]) -> list[Screen]:
+    setup = new_setup_link(site.house.deps.database, site.url)
+    assert setup is not None
+    return empty_screens(site.person(Role.OWNER), setup.removeprefix(site.url), pages)
+
+
+@contextmanager
+def _site(browser: Browser) -> Iterator[Site]:
+    """A served installation of its own; nothing claims jobs."""
+    with tempfile.TemporaryDirectory(prefix="tr-") as folder:
+        settings = migrated_sqlite(Settings(data_dir=Path(folder)))
+        broker = valkey.start(settings)
+        deps = Deps.open(settings)
+        house = House(deps=deps, client=TestClient(make_app(deps, with_pages=True)))
+        try:
+            with serving(house) as served:
+                yield Site(house=house, url=served.url, browser=browser)
+        finally:
+            deps.close()
+            if broker is not None:
+                broker.stop()
+
+
+def _name(path: str) -> str:
+    return path.strip("/").replace("/", "-")
+
+
+if __name__ == "__main__":
+    main()
