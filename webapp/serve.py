@@ -27,7 +27,7 @@ def serve(settings: Settings, fd: int | None = None) -> None:
     settings.check_bind()
     deps = Deps.open(settings)
     if KEPT not in os.environ:  # `up` says it itself, once a start
-        threading.Thread(target=_say_setup_link, args=(deps,), daemon=True).start()
+        threading.Thread(target=say_setup_link, args=(deps,), daemon=True).start()
     try:
         uvicorn.run(
             make_app(deps, with_pages=True),
@@ -45,10 +45,10 @@ def serve(settings: Settings, fd: int | None = None) -> None:
         deps.close()
 
 
-def _say_setup_link(deps: Deps) -> None:
+def say_setup_link(deps: Deps, every_seconds: float = ASK_EVERY_SECONDS) -> None:
     """Once the database answers and is up to date; the web process may start before both."""
     while not deps.database.is_alive() or revision_of(deps.database.writer) != head():
-        time.sleep(ASK_EVERY_SECONDS)
+        time.sleep(every_seconds)
     settings = deps.settings
     try:
         if link := new_setup_link(deps.database, settings.public_url or settings.local_url):

@@ -1,12 +1,19 @@
 """What belongs to a person: password, browsers, API keys. In a browser only, and nobody else's."""
 
+from contextlib import nullcontext
+
 import pytest
+from typer.testing import CliRunner
 
 from models.db.tables import ApiKey
 from models.domain.access import Role
+from models.domain.errors import AppError, NotFound, NotSignedIn
 from tests.entering import browser_of, browsing, enter, person_with_password, send, signed_in
 from tests.house import error_of
-from webapp.actions.prove_password import LIMITS, account_of, count_try
+from webapp.actions.prove_password import LIMITS, Knock, account_of, count_try, prove_password
+from webapp.cli import app
+from webapp.commands.opened import opened_deps
+from webapp.commands.options import settings_from
 from webapp.routes.cookie import DEVICE
 from webapp.views.people import device_name
 
@@ -136,6 +143,28 @@ def test_a_key_manages_no_people_no_keys_and_no_browsers(quick_house):
         answer = quick_house.client.request(method, path, json=body, headers=owner.headers)
         assert answer.status_code == 403, (method, path, answer.text)
     assert quick_house.client.get("/api/v1/me", headers=owner.headers).status_code == 200
+
+
+def test_a_reset_on_the_command_line_prints_the_new_password_last_and_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("TUNEROOM_DATA_DIR", str(tmp_path / "var"))
+
+    def tuneroom(*arguments: str) -> str:
+        result = CliRunner().invoke(app, list(arguments))
+        if isinstance(result.exception, AppError):
+            raise result.exception
+        return result.output.splitlines()[-1]
+
+    tuneroom("migrate")
+    old = tuneroom("user", "add", ANNA)
+    new = tuneroom("user", "reset", "Anna@Example.org")
+    assert len(new) == 24 and new != old
+    with opened_deps(settings_from(None)) as deps:
+        for password, is_right in ((old, False), (new, True)):
+            knock = Knock(email=ANNA, password=password, address="10.0.0.1")
+            with nullcontext() if is_right else pytest.raises(NotSignedIn):
+                prove_password(deps.database, deps.secret_key, knock)
+    with pytest.raises(NotFound, match="tuneroom user add"):
+        tuneroom("user", "reset", "nobody@example.org")
 
 
 def test_browsers_are_named_as_people_know_them():

@@ -37,7 +37,8 @@ def test_the_sweep_knows_the_routes(quick_house):
 def test_the_addresses_that_need_no_principal_are_exactly_these(quick_house):
     """Each of the second kind has a token of its own, or says nothing about anyone."""
     found = {path for path in addresses(make_app(quick_house.deps)) if OPEN_TO_ALL.fullmatch(path)}
-    assert found == {"/login", "/ui/name", "/s/token", "/s/token/chat", "/s/token/stop"}
+    links = {"/setup/token", "/invite/token", "/s/token", "/s/token/chat", "/s/token/stop"}
+    assert found == {"/login", "/ui/name"} | links
 
 
 def test_an_anonymous_request_is_answered_401_everywhere_else(quick_house):

@@ -1,15 +1,20 @@
 """The first administrator's way in: one link a start, dead once there is one, the same 404 for all others."""
 
 import re
+import threading
 
 import pytest
 
+from models.db.migrations import migrate
 from models.db.store.system import DEFAULT_TEAM, SystemStore
 from models.db.tables import Membership, SetupToken, User, db_now
+from models.infra.settings import Settings
 from tests.entering import HERE, browser_of, me
 from webapp.actions.add_user import add_user
 from webapp.actions.set_up import new_setup_link
+from webapp.deps import Deps
 from webapp.routes.cookie import DEVICE, NAME
+from webapp.serve import say_setup_link
 
 PASSWORD = "correct horse battery"
 
@@ -109,3 +114,20 @@ def test_another_sites_form_sets_nothing_up(quick_house):
     for headers in ({}, {"Origin": "https://evil.example"}, {"Origin": "null"}):
         assert quick_house.client.post(path, data=form, headers=headers).status_code == 403
     assert quick_house.client.get(path).status_code == 200
+
+
+def test_a_web_process_by_itself_says_the_link_once_the_database_is_up_to_date(tmp_path, capsys):
+    deps = Deps.open(Settings(data_dir=tmp_path, public_url="https://tune.example.org"))
+    waiting = threading.Thread(target=say_setup_link, args=(deps, 0.05))
+    waiting.start()
+    waiting.join(0.3)
+    assert waiting.is_alive() and capsys.readouterr().out == ""
+    migrate(deps.database)
+    waiting.join()
+    assert re.fullmatch(
+        r"Set up the first administrator: https://tune\.example\.org/setup/[\w-]{43}\n", capsys.readouterr().out
+    )
+    add_user(deps.database, "root@example.org", admin=True)
+    say_setup_link(deps)
+    assert capsys.readouterr().out == ""
+    deps.close()
