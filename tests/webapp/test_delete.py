@@ -196,6 +196,18 @@ def test_a_deleted_adapter_is_nowhere_and_its_links_end_while_its_merge_stays(ho
     assert get(house, anna, f"/api/v1/merges/{merge}").status_code == 200
 
 
+def test_the_official_clients_way_of_deleting_a_model_deletes_an_adapter_or_a_merge(quick_house):
+    house, anna = quick_house, quick_house.person()
+    _, adapter = house.trained(anna, house.base())
+    _, merge = house.merged(anna, adapter)
+    for path in (f"/api/v1/adapters/{adapter}", f"/api/v1/merges/{merge}"):
+        name = get(house, anna, path).json()["model"]
+        answer = house.client.delete(f"/v1/models/{name}", headers=anna.headers)
+        assert answer.json() == {"id": name, "object": "model", "deleted": True}
+        assert get(house, anna, path).status_code == 404
+    assert house.client.delete("/v1/models/tiny", headers=anna.headers).status_code == 404
+
+
 def test_a_deleted_run_leaves_the_history_and_its_adapter_stays(house):
     anna = house.person()
     job, adapter = house.trained(anna, house.base())

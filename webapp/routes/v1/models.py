@@ -4,6 +4,8 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from webapp.actions.delete_adapter import delete_adapter
+from webapp.actions.delete_merge import delete_merge
 from webapp.actions.show_models import ModelSeen, list_models, show_model
 from webapp.routes.asking import Caller, Parts, unix
 
@@ -19,6 +21,13 @@ def listing(parts: Parts, caller: Caller) -> dict[str, Any]:
 @router.get("/{model:path}")  # a name with a slash arrives as %2F
 def retrieve(parts: Parts, caller: Caller, model: str) -> dict[str, Any]:
     return model_object(show_model(parts, caller, model))
+
+
+@router.delete("/{model:path}")
+def remove(parts: Parts, caller: Caller, model: str) -> dict[str, Any]:
+    """Adapters and merges; a base is everybody's, and an administrator's to delete."""
+    delete = delete_merge if model.startswith(("merge:", "merge-")) else delete_adapter
+    return {"id": delete(parts, caller, model).id, "object": "model", "deleted": True}
 
 
 def model_object(seen: ModelSeen) -> dict[str, Any]:
