@@ -1,6 +1,7 @@
 """One adapter, or one merge: what it is, where it comes from, a chat, its merge, its links, its card, its config."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -23,6 +24,7 @@ from webapp.views.model_names import short_name
 from webapp.views.run_list import live
 
 REFRESH_SECONDS = 1.5
+_html = partial(gr.HTML, padding=False, apply_default_css=False)  # ours alone decides how it looks
 MODES = [
     ("Onto the base as it was imported: the usual choice", MergeMode.FULL_PRECISION.value),
     ("Onto the 4-bit base, unpacked: exactly what was trained and tested", MergeMode.AS_TESTED.value),
@@ -38,23 +40,23 @@ LINK_FIELDS = ("title", "sentence", "days", "max_requests", "max_tokens")
 def build(deps: Deps) -> None:
     again = gr.Button("Ask again", elem_id="adapter-ask", elem_classes="tr-hidden")
     clock = gr.Timer(REFRESH_SECONDS, active=False)
-    sources = {name: gr.HTML(padding=False, elem_classes="tr-hidden") for name in ("head", "facts", "below")}
-    sources |= {name: gr.HTML(padding=False, elem_classes="tr-hidden") for name in ("merging", "links")}
+    sources = {name: _html(elem_classes="tr-hidden") for name in ("head", "facts", "below")}
+    sources |= {name: _html(elem_classes="tr-hidden") for name in ("merging", "links")}
     _place("head")
     with gr.Row(elem_classes="tr-adapter-top"):
         with gr.Column(scale=6, min_width=320):
             _place("facts")
         with gr.Column(scale=5, min_width=320):
-            chat = gr.HTML(padding=False)
-    with gr.Column(visible=False, elem_classes="tr-card tr-section") as card_part:
+            chat = _html()
+    with gr.Column(visible=False, elem_classes="tr-card tr-part tr-adapter-card") as card_part:
         card = _Card(deps)
     with gr.Row(elem_classes="tr-adapter-middle"):
-        with gr.Column(visible=False, elem_id="merge", elem_classes="tr-card tr-section", min_width=320) as merge_part:
+        with gr.Column(visible=False, elem_id="merge", elem_classes="tr-card tr-part", min_width=320) as merge_part:
             merge = _MergeForm()
             _place("merging")
-        with gr.Column(visible=False, elem_id="share", elem_classes="tr-card tr-section", min_width=320) as share_part:
-            address = gr.HTML(padding=False)
-            with gr.Column(visible=False, elem_classes="tr-section") as link_part:
+        with gr.Column(visible=False, elem_id="share", elem_classes="tr-card tr-part", min_width=320) as share_part:
+            address = _html()
+            with gr.Column(visible=False, elem_classes="tr-part") as link_part:
                 link = _LinkForm()
             _place("links")
     _place("below")
@@ -106,12 +108,12 @@ class _MergeForm:
     """Which merge is wished."""
 
     def __init__(self) -> None:
-        gr.HTML('<h2>Merge</h2><p class="tr-hint">Adds the adapter into a copy of the base’s weights, checks every '
-                "tensor, and publishes the result only if it answers like base and adapter.</p>", padding=False,
+        _html('<h2>Merge</h2><p class="tr-hint">Adds the adapter into a copy of the base’s weights, checks every '
+                "tensor, and publishes the result only if it answers like base and adapter.</p>",
                 elem_classes="tr")  # fmt: skip
         self.mode = gr.Radio(MODES, value=MODES[0][1], label="Onto which weights")
         self.storage = gr.Radio(STORAGES, value=STORAGES[0][1], label="Stored as")
-        self.problem = gr.HTML(padding=False, elem_classes="tr-problem")
+        self.problem = _html(elem_classes="tr-problem")
         self.button = gr.Button("Start the merge", elem_classes="tr-part-button")
 
 
@@ -119,26 +121,26 @@ class _LinkForm:
     """What a link for people without an account may do, and for how long."""
 
     def __init__(self) -> None:
-        gr.HTML('<h3>A link for people without an account</h3><p class="tr-hint">Whoever has it may chat with this '
-                "adapter, and sees nothing else of the team.</p>", padding=False, elem_classes="tr")  # fmt: skip
+        _html('<h3>A link for people without an account</h3><p class="tr-hint">Whoever has it may chat with this '
+                "adapter, and sees nothing else of the team.</p>", elem_classes="tr")  # fmt: skip
         self.title = gr.Textbox(label="Title", placeholder="What it is called", max_length=LONGEST_TITLE * 2)
-        title_problem = gr.HTML(padding=False, elem_classes="tr-problem")
+        title_problem = _html(elem_classes="tr-problem")
         self.sentence = gr.Textbox(
             label="One sentence", placeholder="What it knows, or what to ask it", max_length=LONGEST_SENTENCE * 2
         )
-        sentence_problem = gr.HTML(padding=False, elem_classes="tr-problem")
+        sentence_problem = _html(elem_classes="tr-problem")
         with gr.Row(elem_classes="tr-link-caps"):
-            with gr.Column(min_width=90, elem_classes="tr-cap"):
+            with gr.Column(min_width=110, elem_classes="tr-cap"):
                 self.days = gr.Number(DAYS, precision=0, label=f"Days (1 to {MOST_DAYS})", step=1)
-                days_problem = gr.HTML(padding=False, elem_classes="tr-problem")
-            with gr.Column(min_width=90, elem_classes="tr-cap"):
+                days_problem = _html(elem_classes="tr-problem")
+            with gr.Column(min_width=110, elem_classes="tr-cap"):
                 self.requests = gr.Number(REQUESTS, precision=0, label="Questions", step=1)
-                requests_problem = gr.HTML(padding=False, elem_classes="tr-problem")
-            with gr.Column(min_width=90, elem_classes="tr-cap"):
+                requests_problem = _html(elem_classes="tr-problem")
+            with gr.Column(min_width=110, elem_classes="tr-cap"):
                 self.tokens = gr.Number(TOKENS, precision=0, label="Tokens", step=1)
-                tokens_problem = gr.HTML(padding=False, elem_classes="tr-problem")
+                tokens_problem = _html(elem_classes="tr-problem")
         self.button = gr.Button("Create the link", elem_classes="tr-part-button")
-        self.made = gr.HTML(padding=False, elem_classes="tr-problem")
+        self.made = _html(elem_classes="tr-problem")
         self.fields = [self.title, self.sentence, self.days, self.requests, self.tokens]
         self.problems = [title_problem, sentence_problem, days_problem, requests_problem, tokens_problem]
 
@@ -148,12 +150,12 @@ class _Card:
 
     def __init__(self, deps: Deps) -> None:
         with gr.Row(elem_classes="tr-card-head"):
-            gr.HTML("<h2>Card</h2>", padding=False, elem_classes="tr")
+            _html("<h2>Card</h2>", elem_classes="tr")
             self.edit = gr.Button("Edit", visible=False, size="sm", elem_classes="tr-card-edit")
         self.text = gr.Markdown(sanitize_html=True, container=False, latex_delimiters=[], elem_classes="tr-card-text")
         with gr.Column(visible=False) as editor:
             box = gr.Textbox(label="Card, in Markdown", lines=8, max_lines=30, max_length=LONGEST_CARD * 2)
-            problem = gr.HTML(padding=False, elem_classes="tr-problem")
+            problem = _html(elem_classes="tr-problem")
             with gr.Row():
                 keep = gr.Button("Cancel", size="sm", elem_classes="tr-part-button")
                 save = gr.Button("Save the card", size="sm", elem_classes="tr-part-button")
@@ -236,7 +238,7 @@ def _live(**parts: Any) -> tuple[Any, ...]:
 
 
 def _place(name: str) -> None:
-    gr.HTML(render("runs_place.html", name=f"adapter-{name}"), padding=False)
+    _html(render("runs_place.html", name=f"adapter-{name}"))
 
 
 def _plain(request: gr.Request) -> Any:

@@ -12,8 +12,8 @@ from webapp.views.run_list import live
 
 
 def build(deps: Deps) -> None:
-    gr.HTML(render("runs_place.html", name="adapters"), padding=False)
-    source = gr.HTML(padding=False, elem_classes="tr-hidden")
+    gr.HTML(render("runs_place.html", name="adapters"), padding=False, apply_default_css=False)
+    source = gr.HTML(padding=False, apply_default_css=False, elem_classes="tr-hidden")
     again = gr.Button("Ask again", elem_id="adapters-ask", elem_classes="tr-hidden")
 
     def look(request: gr.Request) -> str:

@@ -97,7 +97,7 @@
     const send = node("button", "quiet" in root.dataset ? "tr-button tr-chat-send" : "tr-button tr-primary tr-chat-send", "Send");
     form.append(box, send);
     const foot = node("p", "tr-chat-foot");
-    const hint = node("span", "tr-hint", "Enter sends, Shift + Enter starts a new line");
+    const hint = node("span", "tr-hint", "Enter sends, Shift+Enter: new line");
     const anew = node("button", "tr-button tr-small", "New conversation");
     anew.type = "button";
     foot.append(hint, anew);
@@ -228,7 +228,9 @@
       say(sentence);
       setBusy(false);
       grow();
-      if (!isOver) box.focus({ preventScroll: true });
+      // Whoever went on elsewhere on the page keeps the focus there.
+      const isElsewhere = document.activeElement !== document.body && !root.contains(document.activeElement);
+      if (!isOver && !isElsewhere) box.focus({ preventScroll: true });
     };
     const halt = () => {
       const under = asking;

@@ -33,6 +33,7 @@ def facts(page: Any, *, is_merge: bool) -> Markup:
         mode=mode_in_words(page.mode) if is_merge else None,
         report=report_in_words(page.report) if is_merge else None,
         lineage=_steps(page, () if is_merge else page.merges),
+        trained_share=None if is_merge else _share(page.trained_parameters, page.base_parameters),
     )
 
 
@@ -104,6 +105,13 @@ def _question(page: Any, is_merge: bool) -> str:
         count = len(page.merges)
         question += f" {count} {'merge made from it stays' if count == 1 else 'merges made from it stay'}."
     return question
+
+
+def _share(part: int | None, whole: int | None) -> str | None:
+    if not part or not whole:
+        return None
+    share = 100 * part / whole
+    return f"{share:.1f} %" if share >= 1 else f"{share:.2g} %"
 
 
 def _steps(page: Any, after: Iterable[Any]) -> list[dict[str, Any]]:

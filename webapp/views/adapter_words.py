@@ -94,9 +94,9 @@ def _verdict(has_passed: bool) -> str:
 
 def _weights(report: MergeReport) -> Finding:
     check = report.arithmetic
-    worst = f"; the worst differs by {check.worst_ulp:.2g} of a last place" if check.merged_tensors else ""
+    worst = f"; the worst is {check.worst_ulp:.2g} ulp away, 1 is allowed" if check.merged_tensors else ""
     words = (
-        f"{check.merged_tensors:,} merged tensors were computed a second time by another way{worst}. "
+        f"{check.merged_tensors:,} merged tensors were computed a second time, another way{worst}. "
         f"{check.untouched_tensors:,} tensors the adapter does not touch were compared byte by byte."
     )
     broken = check.missing_modules or check.unexpected_modules or check.changed_untouched or check.beyond_one_ulp
@@ -108,7 +108,7 @@ def _answers(check: LogitCheck) -> Finding:
     words = (
         f"At {check.top1_agreement:.2%} of {check.positions:,} positions it chooses the same next token as base and "
         f"adapter on the same weights ({check.needed_top1:.2%} was needed). Mean KL {check.mean_kl:.2g} nats a "
-        f"position (at most {check.allowed_kl:.0e})."
+        f"position ({check.allowed_kl:g} is allowed)."
     )
     return Finding(title="It answers like base and adapter", words=words, holds=holds)
 
