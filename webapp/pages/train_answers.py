@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import parse_qsl
 
 import gradio as gr
 from markupsafe import Markup
@@ -28,6 +29,7 @@ from webapp.views.train_wish import (
     BASE,
     BY_FILE,
     BY_KEY,
+    BY_SHARE,
     FIELDS,
     FILE,
     METHOD,
@@ -41,6 +43,7 @@ from webapp.views.train_wish import (
 
 PRESET = "preset"
 LONGEST_DRAFT = 200_000
+LINKS = ("base", "file", "from")  # what the page's address may ask for
 AS_YOU_TYPE = "These figures follow the form as you type."
 CORRECT_FIRST = "Correct what is marked to see what the run takes."
 
@@ -84,13 +87,14 @@ class Answer:
         """Fills the form: an earlier run's settings, what was typed here before, or the house default."""
         me = caller(request)
         choices = show_training_choices(self.deps, me)
-        typed, preset = self._first(kept, me, choices, request)
-        head = head_of(me, choices)
-        return [
-            *self._components({**typed, PRESET: preset}, choices),
-            head,
-            gr.update(interactive=choices.may_start),
-        ]
+        links = {name: asked(request, name) for name in LINKS}
+        note = None
+        try:
+            typed = self._first(kept, links, me, choices)
+        except AppError as error:  # a link to a run that is not here must not leave an empty page
+            typed, note = self._first("", {}, me, choices), error.message
+        head = head_of(me, choices, note)
+        return [*self._components(typed, choices), head, gr.update(interactive=choices.may_start)]
 
     def watch(self, request: gr.Request, *values: Any) -> list[Any]:
         """The summary and all notes for what is typed now; the last value says whether a start was refused."""
@@ -224,22 +228,20 @@ class Answer:
         file = choices.file(typed[FILE])
         return train_wish.suggested_name(typed, file.name if file else None)
 
-    def _first(self, kept: str, me: Member, choices: TrainingChoices, request: gr.Request) -> tuple[Typed, str]:
-        """What the form begins with, and its preset. What was typed at this very address wins over its links."""
-        typed = train_wish.typed_of(train_wish.spec_of(HOUSE)) | {BASE: _first_base(choices)}
-        links = {name: asked(request, name) for name in ("base", "file", "from")}
+    def _first(self, kept: str, links: Mapping[str, str], me: Member, choices: TrainingChoices) -> Typed:
+        """What the form begins with. What was typed at this very address wins over its links."""
         draft = _draft(kept, me)
-        if draft is not None and (draft["address"].lstrip("?") == str(request.query_params) or not any(links.values())):
-            typed |= {key: value for key, value in draft["typed"].items() if key in typed}
-            preset = draft["typed"].get(PRESET)
-            return typed, preset if preset in PRESETS else HOUSE.name
-        if links["from"]:
+        if draft is not None and (not any(links.values()) or draft.links == links):
+            return draft.typed | {BASE: draft.typed[BASE] or _first_base(choices)}
+        typed = train_wish.typed_of(train_wish.spec_of(HOUSE)) | {BASE: _first_base(choices)}
+        if links.get("from"):
             typed = train_wish.typed_of(settings_of_run(self.deps, me, links["from"]))
-        if (base := choices.base(links["base"])) is not None:
-            typed[BASE] = base.id
-        if links["file"]:
+        if links.get("base"):
+            base = choices.base(links["base"])
+            typed[BASE] = base.id if base else links["base"]  # an unknown one is said beside the field
+        if links.get("file"):
             typed[FILE] = links["file"]
-        return typed, train_wish.preset_of(typed).name
+        return typed | {PRESET: train_wish.preset_of(typed).name}
 
     def _components(self, typed: Typed, choices: TrainingChoices) -> list[Any]:
         """An update for each input, with what can be chosen."""
@@ -259,13 +261,13 @@ class Answer:
 # -- pure parts -------------------------------------------------------------------------------------------------
 
 
-def head_of(me: Member | None = None, choices: TrainingChoices | None = None) -> Markup:
-    missing = None
+def head_of(me: Member | None = None, choices: TrainingChoices | None = None, note: str | None = None) -> Markup:
+    """The title and one sentence; `note` where something about this address has to be said."""
     if choices is not None and not choices.bases and not choices.importing:
-        missing = "A run needs a base model, and none is here yet. An administrator adds one under Base models."
+        note = "A run needs a base model, and none is here yet. An administrator adds one under Base models."
     return render(
         "train_head.html", who=f"{me.user}/{me.team}" if me else "", may_start=choices.may_start if choices else True,
-        missing=missing,
+        note=note,
     )  # fmt: skip
 
 
@@ -317,7 +319,7 @@ def sides(validation: str) -> list[Any]:
 def choose_preset(form: Form) -> Any:
     def fill(*values: Any) -> list[Any]:
         typed = form.typed(values)
-        typed = train_wish.fill(typed, PRESETS.get(typed[PRESET], HOUSE))
+        typed = train_wish.fill(typed, PRESETS.get(str(typed[PRESET]), HOUSE))
         return [typed[key] for key in form.slots]
 
     return fill
@@ -335,7 +337,7 @@ def show_options_of(slots: Sequence[Slot]) -> Any:
 
 def resets(slot: Slot) -> Any:
     def reset(preset: str) -> Any:
-        return fields.shown(slot.field, train_wish.default_of(slot.field, PRESETS.get(preset, HOUSE)))
+        return fields.shown(slot.field, train_wish.default_of(slot.field, PRESETS.get(str(preset), HOUSE)))
 
     return reset
 
@@ -387,7 +389,8 @@ def _known_parts(spec: TrainingSpec, choices: TrainingChoices) -> TrainingSpec:
 def _with_problem(seen: Seen, error: AppError, typed: Typed) -> Seen:
     """The error beside the field that it names; under the key "" where it names none of this form."""
     key = train_wish.key_of(str(error.facts.get("param") or ""), typed) or ""
-    return replace(seen, problems=seen.problems | {key: error.message})
+    sentence = error.message[:1].upper() + error.message[1:]
+    return replace(seen, problems=seen.problems | {key: sentence})
 
 
 def _name_of(key: str) -> str:
@@ -395,16 +398,45 @@ def _name_of(key: str) -> str:
     return core.get(key) or BY_KEY[key].title
 
 
-def _draft(kept: str, me: Member) -> dict[str, Any] | None:
-    """What this very person typed in this browser; None for anything else."""
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """What somebody typed, and by which links they had come."""
+
+    typed: Typed
+    links: dict[str, str]
+
+
+def _draft(kept: str, me: Member) -> Draft | None:
+    """What this very person typed in this browser; None for anything else. What no field can hold is left out."""
     try:
-        draft = json.loads(kept) if len(kept or "") <= LONGEST_DRAFT else None
+        told = json.loads(kept) if len(kept or "") <= LONGEST_DRAFT else None
     except (ValueError, RecursionError):
         return None
-    if not isinstance(draft, dict) or draft.get("who") != f"{me.user}/{me.team}":
+    if (
+        not isinstance(told, dict)
+        or told.get("who") != f"{me.user}/{me.team}"
+        or not isinstance(told.get("typed"), dict)
+    ):
         return None
-    is_whole = isinstance(draft.get("typed"), dict) and isinstance(draft.get("address"), str)
-    return draft if is_whole else None
+    asked_for = dict(parse_qsl(str(told.get("address", "")).lstrip("?")))
+    typed = train_wish.typed_of(train_wish.spec_of(HOUSE)) | {PRESET: HOUSE.name}
+    typed |= {key: value for key, value in told["typed"].items() if key in typed and _can_hold(key, value)}
+    return Draft(typed=typed, links={name: asked_for.get(name, "") for name in LINKS})
+
+
+def _can_hold(key: str, value: Any) -> bool:
+    """Whether the component of this key could have made the value: a draft may be older than the form."""
+    if key == PRESET:
+        return value in list(PRESETS)
+    if key == VALIDATION:
+        return value in (BY_SHARE, BY_FILE)
+    if key in (BASE, FILE, VALIDATION_FILE):
+        return value is None or isinstance(value, str)
+    if key in BY_KEY and BY_KEY[key].kind is fields.Kind.SWITCH:
+        return isinstance(value, bool)
+    if key in BY_KEY and BY_KEY[key].kind is fields.Kind.CHOICE:
+        return value in [one for _, one in BY_KEY[key].choices]
+    return isinstance(value, str)
 
 
 def _find(typed: Typed, names: train_yaml.Names, choices: TrainingChoices, before: Typed) -> list[str]:

@@ -210,9 +210,9 @@ def missing(typed: Typed) -> dict[str, str]:
     """What a run needs beside its settings, and is not chosen yet."""
     problems = {}
     if not typed.get(BASE):
-        problems[BASE] = "No base model is chosen; a training starts from one. Choose it here."
+        problems[BASE] = "No base model is chosen; a run starts from one. Choose it here."
     if not typed.get(FILE):
-        problems[FILE] = "No dataset is chosen; a training needs rows to learn from. Choose it here."
+        problems[FILE] = "No dataset is chosen; a run needs rows to learn from. Choose it here."
     if typed.get(VALIDATION) == BY_FILE and not typed.get(VALIDATION_FILE):
         problems[VALIDATION_FILE] = "No file to validate with is chosen. Choose one, or hold back a share of the rows."
     return problems
