@@ -144,12 +144,16 @@ def _stage_merge(shelf: Shelf, spec: MergeSpec, jobdir: JobDir) -> dict[str, Any
 
 
 def _heldout(store: SystemStore, training_job: str) -> DatasetVersion | None:
-    """The rows a merge is listened to on: validation rows, else training rows, else none."""
+    """The rows a merge is listened to on: validation rows, else training rows, else none. Deleted ones are not used."""
     data = TrainingSpec.model_validate(store.job(training_job).spec).data
-    try:
-        return store.file(data.validation_file or data.training_file)
-    except NotFound:
-        return None
+    for wanted in (data.validation_file, data.training_file):
+        try:
+            file = store.file(wanted) if wanted is not None else None
+        except NotFound:
+            continue
+        if file is not None and file.deleted_at is None:
+            return file
+    return None
 
 
 def _check_usable(file: DatasetVersion, code: Code) -> None:

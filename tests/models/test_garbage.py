@@ -18,6 +18,7 @@ from models.domain.ids import new_id
 from models.domain.job import JobKind, JobState, Lane
 from models.infra.care import Carer, care
 from models.infra.storage import SHARED, Storage
+from tests.harness import wait_for
 from tests.house import ROWS
 
 HOURS_AGO = 48
@@ -358,3 +359,30 @@ def test_logs_and_traces_go_after_their_time_while_events_and_metrics_stay(house
         assert (session.get_one(Job, old).log_tail, session.get_one(Job, new).log_tail) == (None, "the end")
         store = TeamStore(session, anna.principal)
         assert store.events(old, limit=5).items and store.metrics(old, "train_loss")
+
+
+def test_a_round_that_fails_is_not_the_last(house):
+    deps = house.deps
+    anna, adapter_base = house.person(), house.base()
+    adapter = house.trained(anna, adapter_base)[1]
+    delete(house, anna, f"/api/v1/adapters/{adapter}")
+    grow_old(house)
+    before = len(files(house))
+    note = deps.settings.data_dir / "storage" / "installation"
+    note.write_text("another")
+    rounds = []
+
+    class Counted(Storage):
+        def belongs_to(self, installation):
+            rounds.append(installation)
+            return super().belongs_to(installation)
+
+    quick = deps.settings.model_copy(update={"care_seconds": 0.1})
+    carer = Carer(deps.database, Counted(deps.settings.storage), quick).start()
+    try:
+        wait_for(lambda: len(rounds) > 1, 20)
+        assert len(files(house)) == before
+        note.unlink()
+        wait_for(lambda: len(files(house)) == before - 3, 20)
+    finally:
+        carer.stop()

@@ -149,6 +149,26 @@ def test_an_adapter_comes_of_a_training_and_a_merge_finds_it_with_its_rows(bench
         assert session.get(Blob, (adapter.scope, adapter.tree_sha256)).is_tree
 
 
+@pytest.mark.parametrize(("gone", "heard"), [(["held"], "rows.jsonl"), (["held", "rows"], None)])
+def test_a_merge_is_not_listened_to_on_rows_that_were_deleted_since(bench, gone, heard):
+    files = {name: bench.add_file(f"{name}.jsonl", format="messages") for name in ("rows", "held")}
+    job, jobdir = bench.train(bench.add_base(), training_file=files["rows"], validation_file=files["held"])
+    jobdir.out.mkdir()
+    (jobdir.out / "manifest.json").write_text("{}")
+    bench.settle(job, store_result(bench.storage, job, jobdir, Outcome(status="succeeded")))
+    with bench.database.write() as session:
+        for name in gone:
+            bench.system(session).delete_file(files[name])
+    for path in list(bench.home.glob("storage/team/**/*")) if heard is None else []:
+        if path.is_file() and path.read_bytes().startswith(ROWS):
+            path.unlink()  # cleared away
+    merge, mergedir = bench.claim(JobKind.MERGE, {"adapter": adapter_id_of(job.id)})
+    facts = stage(bench.shelf(merge, mergedir), merge, mergedir)
+    assert (facts.get("heldout_format") is None) is (heard is None)
+    if heard is not None:
+        assert (mergedir.inputs / "heldout.jsonl").read_bytes() == ROWS + heard.encode()
+
+
 def test_a_success_that_left_nothing_is_no_success(bench):
     job, jobdir = bench.train(bench.add_base(), training_file=bench.add_file("rows.jsonl"))
     jobdir.out.mkdir()
