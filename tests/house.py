@@ -98,11 +98,14 @@ class House:
         job = self._finish(person.principal, JobKind.MERGE, {"adapter": adapter_id}, new)
         return job, "merge-" + job.split("-", 1)[1]
 
-    def check_file(self, file_id: str, *, is_usable: bool, details: str | None = None, rows: int = 1) -> None:
+    def check_file(
+        self, file_id: str, *, is_usable: bool, details: str | None = None, rows: int = 1,
+        usable_rows: int | None = None, report: dict | None = None,
+    ) -> None:  # fmt: skip
         """What the check job leaves behind."""
         verdict = CheckedFile(
-            file_id=file_id, is_usable=is_usable, details=details, format="messages", rows=rows, usable_rows=rows,
-            report={},
+            file_id=file_id, is_usable=is_usable, details=details, format="messages", rows=rows,
+            usable_rows=rows if usable_rows is None else usable_rows, report=report or {},
         )  # fmt: skip
         with self.deps.database.write() as session:
             store = SystemStore(session)
