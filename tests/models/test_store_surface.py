@@ -27,7 +27,7 @@ SYSTEM = {
     "open_invitation", "use_invitation", "is_in_team", "join_team",
     "is_known_place", "seconds_to_wait", "add_try", "try_succeeded", "forget_tries", "one_at_a_time",
     # links, before a request has a principal
-    "link_of_token", "link_is_in_force", "count_question", "settle_question", "is_question_of",
+    "link_of_token", "link_is_in_force", "count_question", "uncount_question", "settle_question", "is_question_of",
     # clearing away
     "installation", "drop_checkpoints", "in_use", "old_blobs", "forget", "known_blobs",
     "forget_logs", "forget_traces", "ended_before",

@@ -3,6 +3,7 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -318,6 +319,21 @@ def test_a_link_revoked_in_the_middle_of_an_answer_is_dead_within_a_second(serve
     assert wait_for(lambda: uses_of(served.house, made["id"]) == [("stopped", 0, 1)], 5)
 
 
+def test_the_visitors_of_one_link_do_not_take_all_places(served, shared, visitor, worker):
+    person, adapter = shared
+    made = link_to(served.house, person, adapter)
+    worker.script = (Delta(text="Bon"),)
+    most = served.house.deps.settings.answers_per_person
+    with ExitStack() as open_answers:
+        for _ in range(most):
+            answer = open_answers.enter_context(visitor.stream("POST", f"/s/{token_of(made)}/chat", json=HI))
+            assert answer.status_code == 200
+        refused = visitor.post(f"/s/{token_of(made)}/chat", json=HI)
+    assert (refused.status_code, error_of(refused)["code"]) == (429, "rate_limited")
+    assert "Others are asking" in error_of(refused)["message"]
+    assert len(uses_of(served.house, made["id"])) == most
+
+
 def test_stop_ends_the_links_own_answer_and_nobody_elses(served, shared, visitor, worker):
     person, adapter = shared
     made, other = (link_to(served.house, person, adapter) for _ in range(2))
@@ -345,14 +361,15 @@ def test_stop_ends_the_links_own_answer_and_nobody_elses(served, shared, visitor
     assert wait_for(lambda: uses_of(served.house, made["id"]) == [("stopped", 7, 3)], 5)
 
 
-def test_a_question_that_cannot_be_asked_costs_no_tokens(house, anna, adapter):
+def test_a_question_that_cannot_be_asked_is_not_counted(house, anna, adapter):
     """The house's broker never answers."""
     made = link_to(house, anna, adapter)
     failed = house.client.post(f"/s/{token_of(made)}/chat", json=HI, headers={"Origin": "http://testserver"})
     assert failed.status_code == 503
-    assert uses_of(house, made["id"]) == [("failed", 0, 0)]
+    assert uses_of(house, made["id"]) == []
     with house.deps.database.read() as session:
-        assert session.get_one(Link, made["id"]).used_tokens == 0
+        row = session.get_one(Link, made["id"])
+        assert (row.used_requests, row.used_tokens) == (0, 0)
 
 
 @pytest.fixture

@@ -34,8 +34,10 @@ def ask_through_link(deps: Deps, token: str, messages: tuple[dict[str, Any], ...
         sampling = Sampling(max_tokens=question.answer_tokens)
         asked = ask(deps, link.principal, link.principal.adapter, messages, sampling, request_id=question.use_id)
     except AppError as error:
-        _settle(deps, question, "failed", 0, 0)
-        raise no_link() if isinstance(error, NotFound | Forbidden) else error from None
+        _uncount(deps, question)
+        if isinstance(error, NotFound | Forbidden):
+            raise no_link() from None
+        raise _crowded() if error.code is Code.RATE_LIMITED else error from None
     return replace(asked, model=link.title), question  # the public id names the team and the base
 
 
@@ -118,6 +120,13 @@ def _count(deps: Deps, link: OpenedLink) -> Question:
     return question
 
 
+def _crowded() -> Forbidden:
+    return Forbidden(
+        "Others are asking through this link right now, as many as may at a time. Try again in a moment.",
+        code=Code.RATE_LIMITED,
+    )
+
+
 def _is_in_force(deps: Deps, link_id: str) -> bool:
     """A database that is away for a moment does not end an answer; the next look will tell."""
     try:
@@ -125,6 +134,14 @@ def _is_in_force(deps: Deps, link_id: str) -> bool:
             return SystemStore(session).link_is_in_force(link_id)
     except Unavailable:
         return True
+
+
+def _uncount(deps: Deps, question: Question) -> None:
+    try:
+        with deps.database.write() as session:
+            SystemStore(session).uncount_question(question)
+    except Unavailable as error:
+        log.warning("a question never asked stays counted", link=question.link_id, reason=error.message)
 
 
 def _settle(deps: Deps, question: Question, outcome: str, prompt_tokens: int, completion_tokens: int) -> None:

@@ -12,7 +12,7 @@ import structlog
 
 from models.db.store.system import SystemStore
 from models.db.store.team import TeamStore
-from models.domain.access import Key, Member, Principal
+from models.domain.access import Key, Link, Member, Principal, System
 from models.domain.chat import ChatRequest, Delta, Done, Failed, Sampling, TokenEvent
 from models.domain.errors import AppError, Code, Unavailable, from_json
 from models.domain.ids import new_id
@@ -55,7 +55,7 @@ def ask(
         deadline_at=now + timedelta(seconds=deps.settings.answer_seconds),
     )
     deps.streams.announce_reader(request.request_id)  # before the request: a quick worker drops what nobody reads
-    person = principal.user if isinstance(principal, Member | Key) else None  # a link has its own caps
+    person = _whose(principal)
     if person is not None and not deps.streams.take_place(person, request.request_id, deps.settings.answers_per_person):
         raise _too_many(deps.settings.answers_per_person)
     deps.broker.ask(request.model_dump_json())
@@ -124,6 +124,17 @@ def _end(deps: Deps, asked: Asked, has_ended: bool) -> None:
             deps.streams.give_place(asked.person, asked.request_id)
     except Unavailable as error:
         log.warning("end not told; the missing reader will be noticed", request=asked.request_id, reason=error.message)
+
+
+def _whose(principal: Principal) -> str | None:
+    """Whose running answers are counted together: a person's, and those of all who hold one link."""
+    match principal:
+        case Member(user=user) | Key(user=user):
+            return user
+        case Link(link=link):
+            return link
+        case System():
+            return None
 
 
 def _too_many(most: int) -> AppError:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, and_, select, update
+from sqlalchemy import ColumnElement, and_, delete, select, update
 from sqlalchemy.orm import Session
 
 from models.db.tables import Adapter, Link, LinkUse, Team, User, db_now
@@ -72,6 +72,15 @@ class LinksStore:
         self.session.add(LinkUse(id=use_id, link_id=link_id))
         self.session.flush()
         return Question(use_id=use_id, link_id=link_id, answer_tokens=set_aside)
+
+    def uncount_question(self, question: Question) -> None:
+        """It was never put before a worker: nothing of it remains."""
+        self.session.execute(delete(LinkUse).where(LinkUse.id == question.use_id))
+        self.session.execute(
+            update(Link)
+            .where(Link.id == question.link_id)
+            .values(used_requests=Link.used_requests - 1, used_tokens=Link.used_tokens - question.answer_tokens)
+        )
 
     def settle_question(self, question: Question, outcome: str, prompt_tokens: int, completion_tokens: int) -> None:
         """Put what was really used in the place of what was set aside. A second settling changes nothing."""
