@@ -161,7 +161,9 @@ def test_a_pane_that_came_later_answers_the_last_prompt_and_one_that_went_takes_
     ask(house, anna, kept, "One", panes=PANES[:1])
     late = ask(house, anna, kept, None, only=[1])
     assert late.asked[0][1] == ({"role": "user", "content": "One"},)
-    call(house, anna, "PATCH", f"/{kept}", panes=TWO[1:])
+    call(house, anna, "PATCH", f"/{kept}", panes=TWO[1:])  # as a page does that knows fewer panes
+    assert {row.pane for row in open_conversation(house.deps, anna.principal, kept)[1]} == {0, 1}
+    call(house, anna, "PATCH", f"/{kept}", panes=TWO[1:], removed=[0, 1])
     assert {row.pane for row in open_conversation(house.deps, anna.principal, kept)[1]} == {1}
 
 

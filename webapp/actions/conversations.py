@@ -80,9 +80,12 @@ def rename_conversation(deps: Deps, principal: Principal, conversation_id: str, 
         return see(TeamStore(session, principal).rename_conversation(conversation_id, title_of(title)))
 
 
-def change_panes(deps: Deps, principal: Principal, conversation_id: str, panes: Sequence[Pane]) -> ConversationSeen:
+def change_panes(
+    deps: Deps, principal: Principal, conversation_id: str, panes: Sequence[Pane], removed: Sequence[int] = ()
+) -> ConversationSeen:
+    """The threads of the panes `removed` go with them."""
     with deps.database.write() as session:
-        return see(TeamStore(session, principal).set_panes(conversation_id, stored(panes)))
+        return see(TeamStore(session, principal).set_panes(conversation_id, stored(panes), removed))
 
 
 def delete_conversation(deps: Deps, principal: Principal, conversation_id: str) -> None:

@@ -71,7 +71,8 @@
       const heading = /^ {0,3}(#{1,6})\s+(.*)$/.exec(line);
       if (heading) { end(); blocks.push({ kind: "heading", lines: [heading[2]] }); continue; }
       if (RULE.test(line)) { end(); blocks.push({ kind: "rule", lines: [] }); continue; }
-      const kind = ITEM.test(line) ? "list" : /^ {0,3}>/.test(line) ? "quote" : "text";
+      const item = ITEM.exec(line);
+      const kind = item ? (item[1] ? "numbers" : "bullets") : /^ {0,3}>/.test(line) ? "quote" : "text";
       if (current && kind !== "text" && current.kind !== kind) end();
       current = current || { kind, lines: [] };
       current.lines.push(line);
@@ -90,7 +91,8 @@
       case "heading": return node("h4", ...inline(source[0].replace(/\s+#+\s*$/, "")));
       case "rule": return node("hr");
       case "quote": return node("blockquote", ...lines(source.map((line) => line.replace(/^ {0,3}> ?/, "")).join("\n")));
-      case "list": {
+      case "numbers":
+      case "bullets": {
         const first = ITEM.exec(source[0]);
         const list = node(first[1] ? "ol" : "ul");
         if (first[1] && first[1] !== "1") list.start = Number(first[1]);

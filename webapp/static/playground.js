@@ -382,6 +382,7 @@
       const usual = adapter && this.find(adapter.base) ? [adapter.base, adapter.model] : this.models.slice(0, 1).map((model) => model.model);
       this.conversation = null;
       this.turn = null;
+      this.freeNumber = 0;
       this.setPanes((names.length ? names : usual).map((name, number) => new Pane(this, number, this.find(name) ? this.find(name).model : name)));
       this.showTitle();
       this.writeAddress();
@@ -397,6 +398,7 @@
       }
       this.conversation = { id: found.id, title: found.title };
       this.turn = found.messages.length ? Math.max(...found.messages.map((message) => message.turn)) : null;
+      this.freeNumber = Math.max(0, ...found.messages.map((message) => message.pane + 1));
       const first = found.panes[0];
       this.settings = { ...DEFAULTS, system: first.system, ...pickSampling(first.sampling) };
       this.setPanes(found.panes.map((pane) => new Pane(this, pane.number, pane.model)));
@@ -428,6 +430,7 @@
     // panes
 
     setPanes(panes) {
+      this.freeNumber = Math.max(this.freeNumber, ...panes.map((pane) => pane.number + 1)); // never that of one that went
       this.panes = panes;
       this.parts.panes.replaceChildren(...panes.map((pane) => pane.element));
       for (const pane of panes) pane.showEmpty();
@@ -438,8 +441,7 @@
       if (this.panes.length >= this.mostPanes) return;
       const used = new Set(this.panes.map((pane) => pane.model));
       const next = this.models.find((model) => !used.has(model.model)) || this.models[0];
-      const number = Math.max(-1, ...this.panes.map((pane) => pane.number)) + 1;
-      this.setPanes([...this.panes, new Pane(this, number, next.model)]);
+      this.setPanes([...this.panes, new Pane(this, this.freeNumber, next.model)]);
       this.panesChanged();
       this.panes[this.panes.length - 1].pick.focus();
     }
@@ -447,15 +449,15 @@
     async removePane(pane) {
       if (pane.turns.length && !(await window.tuneroomAsk(`Remove the pane of ${this.short(pane.model)}? Its answers in this conversation go with it.`, "Remove"))) return;
       this.setPanes(this.panes.filter((each) => each !== pane));
-      this.panesChanged();
+      this.panesChanged([pane.number]);
       this.focus();
     }
 
-    async panesChanged() {
+    async panesChanged(removed = []) {
       this.writeAddress();
       this.showState();
       if (!this.conversation || this.running) return;
-      try { await call("PATCH", `${API}/${this.conversation.id}`, { panes: this.specs(this.settings.seed) }); }
+      try { await call("PATCH", `${API}/${this.conversation.id}`, { panes: this.specs(this.settings.seed), removed }); }
       catch (error) { this.say(this.sentence(error)); }
     }
 

@@ -55,14 +55,18 @@ class TeamChats(Scoped):
         row.title = title[:LONGEST_TITLE]
         return row
 
-    def set_panes(self, conversation_id: str, panes: Sequence[dict[str, Any]]) -> Conversation:
-        """Each with its `number`. The thread of a pane that is no longer there goes."""
+    def set_panes(
+        self, conversation_id: str, panes: Sequence[dict[str, Any]], removed: Sequence[int] = ()
+    ) -> Conversation:
+        """Each with its `number`. Only the threads of the panes `removed` go: a page may know fewer than there are."""
         row = self.conversation(conversation_id, Verb.CHANGE)
         row.panes = list(panes)
         kept = [pane["number"] for pane in panes]
         self.session.execute(
-            delete(Message).where(Message.conversation_id == row.id, Message.pane.not_in(kept))
-        )  # fmt: skip
+            delete(Message).where(
+                Message.conversation_id == row.id, Message.pane.in_(removed), Message.pane.not_in(kept)
+            )
+        )
         return row
 
     def delete_conversation(self, conversation_id: str) -> None:

@@ -48,10 +48,11 @@ class NewBody(Body):
 
 
 class ChangeBody(Body):
-    """What is left out stays."""
+    """What is left out stays. `removed` are the numbers of panes whose threads go."""
 
     title: str | None = Field(default=None, max_length=2000)
     panes: Panes | None = None
+    removed: list[int] = Field(default=[], max_length=8)
 
 
 class TurnBody(Body):
@@ -99,7 +100,7 @@ def retrieve(parts: Parts, caller: Caller, conversation: str) -> dict[str, Any]:
 @router.patch("/conversations/{conversation}")
 def change(parts: Parts, caller: Caller, conversation: str, body: ChangeBody) -> dict[str, Any]:
     if body.panes is not None:
-        change_panes(parts, caller, conversation, body.panes)
+        change_panes(parts, caller, conversation, body.panes, body.removed)
     if body.title is not None:
         rename_conversation(parts, caller, conversation, body.title)
     return _object(open_conversation(parts, caller, conversation)[0])
