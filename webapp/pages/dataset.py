@@ -14,6 +14,7 @@ from webapp.views.dataset_list import zone
 from webapp.views.dataset_page import (
     dataset_page,
     gone,
+    is_finding,
     moving,
     report_part,
     row_part,
@@ -39,16 +40,16 @@ def build(deps: Deps) -> None:
     timer = gr.Timer(LOOK_EVERY_SECONDS, active=False)
 
     def show(request: gr.Request) -> tuple[str, gr.Timer]:
-        """What the address asks for. The timer runs only while a check does."""
+        """What the address asks for. The timer runs only while a check does, or the way to a far row is not over."""
         who = caller(request)
         try:
             page = show_dataset(deps, who, asked(request, "id"))
         except NotFound as absent:
             return live("dataset", gone(absent.message)), gr.Timer(LOOK_EVERY_SECONDS, active=False)
         shown, tab, row = page.version(_number(request, "v")), tab_named(asked(request, "tab")), _number(request, "row")
-        content = _part(deps, who, request, page, shown, tab, row)
+        content, is_on_its_way = _part(deps, who, request, page, shown, tab, row)
         whole = dataset_page(page, shown, tab, content, is_row=row is not None)
-        return live("dataset", whole), gr.Timer(LOOK_EVERY_SECONDS, active=moving(page.versions))
+        return live("dataset", whole), gr.Timer(LOOK_EVERY_SECONDS, active=moving(page.versions) or is_on_its_way)
 
     def open_zone(request: gr.Request) -> str:
         """Stands below the versions; the stylesheet hides it beside other tabs."""
@@ -71,28 +72,29 @@ def build(deps: Deps) -> None:
 
 def _part(
     deps: Deps, who: Member, request: gr.Request, page: DatasetPage, shown: VersionSeen, tab: str, row: int | None
-) -> Markup:
+) -> tuple[Markup, bool]:
+    """What the open tab shows, and whether to ask again for the rest."""
     match tab:
         case "report":
-            return report_part(page.dataset.id, shown)
+            return report_part(page.dataset.id, shown), False
         case "versions":
-            return versions_part(page)
+            return versions_part(page), False
         case "used":
-            return used_part(page)
+            return used_part(page), False
     version = shown.version
     try:
         if row is not None:
             _, rows = read_dataset_rows(deps, who, version.id, begin=row, limit=1)
-            return row_part(rows, asked=row)
+            return row_part(rows, asked=row), is_finding(rows)
         begin, words = _number(request, "from") or 1, asked(request, "q")[:100].strip()
         _, rows = read_dataset_rows(deps, who, version.id, begin=begin, limit=ROWS_PER_PAGE, words=words)
-        return rows_part(
-            page.dataset.id, rows, begin=begin, per_page=ROWS_PER_PAGE, words=words, total=version.rows
-        )  # fmt: skip
+        part = rows_part(page.dataset.id, rows, begin=begin, per_page=ROWS_PER_PAGE, words=words, total=version.rows)
+        return part, is_finding(rows) and not words
     except (Invalid, NotFound) as refusal:
-        return rows_part(
+        part = rows_part(
             page.dataset.id, None, begin=1, per_page=ROWS_PER_PAGE, words="", total=None, error=refusal.message
         )
+        return part, False
 
 
 def _number(request: gr.Request, name: str) -> int | None:

@@ -84,12 +84,18 @@ def row_part(rows: Any, *, asked: int) -> Markup:
     return render(
         "dataset_row.html",
         number=row.number if row else asked,
-        following=rows.following,
+        following=rows.following if row else None,
+        is_finding=is_finding(rows),
         problem=problem_sentence(row.problem) if row and row.problem else None,
         parts=parts,
         is_cut=is_cut,
         raw=row.raw if row else "",
     )
+
+
+def is_finding(rows: Any) -> bool:
+    """The time was up on the way to the row that was asked for: ask again, and it goes on from there."""
+    return rows.is_cut and not rows.rows
 
 
 def report_part(dataset_id: str, shown: Any) -> Markup:
