@@ -9,7 +9,8 @@ EARLY_HEAD = (
     '<link rel="stylesheet" href="/ui/tuneroom.css"><script src="/ui/theme.js"></script>'
 )
 HEAD = (
-    '<link rel="stylesheet" href="/ui/tuneroom.css"><script src="/ui/app.js" defer></script><script src="/ui/people.js" defer></script>'
+    '<link rel="stylesheet" href="/ui/tuneroom.css"><script src="/ui/app.js" defer></script>'
+    '<script src="/ui/people.js" defer></script>'
     '<script src="/ui/live.js" defer></script><script src="/ui/upload.js" defer></script>'
     '<script src="/ui/chat.js" defer></script>'
     '<script src="/ui/model_text.js" defer></script><script src="/ui/playground.js" defer></script>'

@@ -152,6 +152,7 @@ def test_a_reset_on_the_command_line_prints_the_new_password_last_and_alone(tmp_
         result = CliRunner().invoke(app, list(arguments))
         if isinstance(result.exception, AppError):
             raise result.exception
+        assert "[info" not in result.output
         return result.output.splitlines()[-1]
 
     tuneroom("migrate")
@@ -163,6 +164,9 @@ def test_a_reset_on_the_command_line_prints_the_new_password_last_and_alone(tmp_
             knock = Knock(email=ANNA, password=password, address="10.0.0.1")
             with nullcontext() if is_right else pytest.raises(NotSignedIn):
                 prove_password(deps.database, deps.secret_key, knock)
+    told = (tmp_path / "var" / "logs" / "commands.log").read_text()
+    assert "person added" in told and "password reset" in told
+    assert not any(secret in told for secret in (ANNA, old, new))
     with pytest.raises(NotFound, match="tuneroom user add"):
         tuneroom("user", "reset", "nobody@example.org")
 

@@ -177,6 +177,17 @@ def test_an_owner_manages_the_team_in_a_browser(site):
     with site.house.deps.database.read() as session:
         assert session.get_one(ApiKey, anna.principal.key).revoked_at is not None
 
+    with site.house.deps.database.write() as session:
+        session.get_one(User, owner.principal.user).is_admin = True
+    page.reload()
+    form = page.locator("form", has_text="Create team")
+    form.locator("input").fill("Night shift")
+    form.get_by_text("Create team").click()
+    page.get_by_label("Switch team").click()
+    page.get_by_role("button", name="Night shift").click()
+    page.wait_for_url("**/datasets")
+    page.get_by_label("Switch team").get_by_text("Night shift").wait_for()
+
 
 def test_a_viewer_sees_the_team_and_looks_after_their_own_account_in_a_browser(site):
     owner, viewer = site.person(Role.OWNER), site.person(Role.VIEWER)

@@ -1,10 +1,14 @@
 """Adds a person to a team with a generated password. Only the command line on the machine calls it."""
 
+import structlog
+
 from models.db.engine import Database
 from models.db.store.system import SystemStore
 from models.domain.access import Role
 from models.domain.errors import Invalid
 from webapp.actions.passwords import generated_password, hash_password, new_email
+
+log = structlog.get_logger()
 
 
 def add_user(
@@ -21,5 +25,6 @@ def add_user(
     hashed = hash_password(password)
     with database.write() as session:
         store = SystemStore(session)
-        store.add_user(email, store.team_named(team), Role(role), is_admin=admin, password_hash=hashed)
+        added = store.add_user(email, store.team_named(team), Role(role), is_admin=admin, password_hash=hashed)
+    log.info("person added on the machine", person=added.id, team=team, role=role, admin=admin)
     return password

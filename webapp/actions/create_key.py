@@ -2,10 +2,14 @@
 
 import secrets
 
+import structlog
+
 from models.db.engine import Database
 from models.db.store.system import SystemStore
 from models.domain.errors import Invalid, NotFound
 from webapp.actions.sign_in import digest_of
+
+log = structlog.get_logger()
 
 KEY_BYTES = 32  # 43 characters after "tr-"
 LONGEST_NAME = 64
@@ -33,5 +37,6 @@ def create_key(database: Database, email: str, *, team: str | None = None, name:
             wanted = theirs[0]
         else:
             raise Invalid(f"{user.email} is in {len(theirs)} teams. Say which one with --team.", param="team")
-        store.add_key(user, wanted, name, digest_of(secret))
+        key = store.add_key(user, wanted, name, digest_of(secret))
+    log.info("key created on the machine", key=key.id, of=user.id, team=wanted)
     return secret

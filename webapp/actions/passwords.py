@@ -71,7 +71,8 @@ def new_password(typed: str, email: str = "", *, field: str = "password") -> str
     if any(unicodedata.category(char) in ("Cc", "Cs") for char in password):
         raise _refused("This one holds a control character. Type it with letters, digits, signs and spaces.", field)
     if len(password) < LEAST_PASSWORD:
-        found = "Nothing was typed" if not typed else f"This one has {len(password)} character{'' if len(password) == 1 else 's'}"
+        count = "1 character" if len(password) == 1 else f"{len(password)} characters"
+        found = f"This one has {count}" if typed else "Nothing was typed"
         raise _refused(f"{found}; at least {LEAST_PASSWORD} are needed. Several words make a good one.", field)
     if len(set(password)) < 4 or password.lower() == email:
         raise _refused("This one is guessed at once. Use several words that only you put together.", field)

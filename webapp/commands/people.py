@@ -1,10 +1,15 @@
 """user add, user reset, key create. They ask nothing, and the secret stands alone on the last line, for scripts."""
 
-from typing import Annotated
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from webapp.commands.options import DataDir, settings_from
+
+if TYPE_CHECKING:
+    from models.db.engine import Database
 
 Team = Annotated[str, typer.Option(help="Team to join.")]
 OneTeam = Annotated[str | None, typer.Option(help="Team the key acts in; needed where the person is in several.")]
@@ -23,9 +28,8 @@ def add(
 ) -> None:
     """Add a person; the password is the last line and is shown only here."""
     from webapp.actions.add_user import add_user
-    from webapp.commands.opened import opened_database
 
-    with opened_database(settings_from(data_dir)) as database:
+    with _opened(data_dir) as database:
         password = add_user(database, email, team=team, role=role, admin=admin)
     typer.echo(f"Added {email} to the team {team} as {role}{', administrator' if admin else ''}. The password:")
     typer.echo(password)
@@ -38,9 +42,8 @@ def reset(
 ) -> None:
     """Give a person who lost theirs a new password, the last line, shown only here; signs them out everywhere."""
     from webapp.actions.change_password import reset_password
-    from webapp.commands.opened import opened_database
 
-    with opened_database(settings_from(data_dir)) as database:
+    with _opened(data_dir) as database:
         password = reset_password(database, email)
     typer.echo(f"{email} has a new password and is signed out everywhere. The password:")
     typer.echo(password)
@@ -55,9 +58,21 @@ def create(
 ) -> None:
     """Create an API key; it is the last line and is shown only here."""
     from webapp.actions.create_key import create_key
-    from webapp.commands.opened import opened_database
 
-    with opened_database(settings_from(data_dir)) as database:
+    with _opened(data_dir) as database:
         secret = create_key(database, email, team=team, name=name)
     typer.echo(f"A key for {email}:")
     typer.echo(secret)
+
+
+def _opened(data_dir: Path | None) -> "AbstractContextManager[Database]":
+    """The database; what changes leaves a line in logs/commands.log, not among the command's own."""
+    import structlog
+
+    from webapp.commands.opened import opened_database
+
+    settings = settings_from(data_dir)
+    logs = settings.data_dir / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    structlog.configure(logger_factory=structlog.WriteLoggerFactory((logs / "commands.log").open("a")))
+    return opened_database(settings)
