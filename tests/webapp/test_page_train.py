@@ -30,7 +30,7 @@ def rows_of(site: Site, person, name: str = "house-style.jsonl", *, is_usable: b
 
 def filled(page: Page) -> Page:
     """Wait until the form has been filled and the summary counted."""
-    expect(page.locator("[data-train-who]")).to_have_attribute("data-train-who", re.compile("user-"))
+    expect(page.locator("[data-train-who]")).to_have_attribute("data-train-who", re.compile("user-"), timeout=20_000)
     return page
 
 

@@ -1,5 +1,7 @@
 """The Train page's form as data: fields from schemas, what was typed and back, YAML both ways. No browser."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +14,7 @@ from models.domain.errors import Invalid
 from models.domain.ids import BaseId, FileId
 from models.domain.presets import HOUSE, PRESETS
 from models.domain.training import DataSpec, MethodChoice, ScheduleSpec, Spec, TrainingSpec
-from webapp.views import fields, train_wish, train_yaml
+from webapp.views import fields, train_draft, train_wish, train_yaml
 from webapp.views.fields import Group, Kind
 from webapp.views.train_wish import BY_FILE, FIELDS
 
@@ -54,6 +56,17 @@ def test_a_new_methods_options_become_fields_of_every_kind():
     assert blocks.range == "from 1 to 9" and strength.range == "above 0, at most 2"
     assert fields.in_words(strength, None) == "as the paper"
     assert init.choices == (("zeros", "zeros"), ("orthogonal wide", "orthogonal_wide"))
+
+
+def test_a_method_in_the_registry_is_on_the_form_without_a_change_to_it(monkeypatch):
+    strange = replace(METHODS["lora"], name="strange", title="Strange", options=StrangeOptions)
+    monkeypatch.setitem(METHODS, "strange", strange)
+    found = {field.key: field for field in train_wish.all_fields()}
+    assert ("Strange", "strange") in found["method.name"].choices
+    assert "Strange: " in (found["method.name"].help or "")
+    assert {key for key in found if key.startswith("strange.options.")} == {
+        f"strange.options.{name}" for name in StrangeOptions.model_fields
+    }
 
 
 def test_a_new_methods_defaults_come_back_from_the_form_as_they_were():
@@ -192,6 +205,44 @@ def test_the_field_that_an_error_names_is_found(param, key):
 def test_the_suggested_name_is_always_a_legal_one(file, name):
     assert train_wish.suggested_name(typed(), file) == name
     assert spec(suffix=name).suffix == name
+
+
+# -- drafts -----------------------------------------------------------------------------------------------------
+
+
+def draft(who: str = "user-1/team-1", **told) -> str:
+    return json.dumps({"who": who, "address": "?file=file-1&x=y", "typed": typed() | told})
+
+
+def test_a_draft_comes_back_with_the_links_it_was_begun_by():
+    found = train_draft.draft_of(draft(**{"schedule.epochs": "no idea", "preset": "quick"}), "user-1/team-1")
+    assert found is not None
+    assert (found.typed["schedule.epochs"], found.typed["preset"]) == ("no idea", "quick")
+    assert found.links == {"base": "", "file": "file-1", "from": ""}
+
+
+@pytest.mark.parametrize(
+    "kept", ["", "{", "[]", "null", '{"who": "user-1/team-1"}', "[" * 100_000, draft("user-2/team-1")]
+)
+def test_somebody_elses_draft_and_what_is_none_are_left_alone(kept):
+    assert train_draft.draft_of(kept, "user-1/team-1") is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("method.name", "gone_since"),
+        ("preset", ["quick"]),
+        ("validation", {}),
+        ("schedule.epochs", 3),
+        ("lora.options.use_rslora", "yes"),
+        ("base", ["base-1"]),
+        ("weather", "rain"),
+    ],
+)
+def test_what_no_field_can_hold_is_left_out_of_a_draft(key, value):
+    found = train_draft.draft_of(draft(**{key: value}), "user-1/team-1")
+    assert found is not None and found.typed.get(key) != value and found.typed["schedule.epochs"] == "3"
 
 
 # -- YAML -------------------------------------------------------------------------------------------------------

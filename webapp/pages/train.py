@@ -10,8 +10,6 @@ from models.domain.presets import HOUSE, PRESETS
 from webapp.deps import Deps
 from webapp.pages.page import Page
 from webapp.pages.train_answers import (
-    LONGEST_DRAFT,
-    PRESET,
     Answer,
     Form,
     card_of,
@@ -25,6 +23,7 @@ from webapp.pages.train_answers import (
 from webapp.pages.wiring import on
 from webapp.views.form import put, put_groups
 from webapp.views.markup import render
+from webapp.views.train_draft import LONGEST_DRAFT
 from webapp.views.train_wish import (
     BASE,
     BY_FILE,
@@ -34,6 +33,7 @@ from webapp.views.train_wish import (
     FILE,
     METHOD,
     NAME,
+    PRESET,
     SHARE,
     VALIDATION,
     VALIDATION_FILE,

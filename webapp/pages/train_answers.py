@@ -3,11 +3,9 @@
 Knows the form by its keys, makes no component and wires nothing; the verbs are in `webapp.actions`.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import parse_qsl
 
 import gradio as gr
 from markupsafe import Markup
@@ -25,15 +23,16 @@ from webapp.pages.wiring import asked, caller
 from webapp.views import fields, train_wish, train_yaml
 from webapp.views.form import Slot, note_of
 from webapp.views.markup import render, short_number
+from webapp.views.train_draft import LINKS, draft_of
 from webapp.views.train_wish import (
     BASE,
     BY_FILE,
     BY_KEY,
-    BY_SHARE,
     FIELDS,
     FILE,
     METHOD,
     NAME,
+    PRESET,
     SHARE,
     VALIDATION,
     VALIDATION_FILE,
@@ -41,9 +40,6 @@ from webapp.views.train_wish import (
     Typed,
 )
 
-PRESET = "preset"
-LONGEST_DRAFT = 200_000
-LINKS = ("base", "file", "from")  # what the page's address may ask for
 AS_YOU_TYPE = "These figures follow the form as you type."
 CORRECT_FIRST = "Correct what is marked to see what the run takes."
 
@@ -230,7 +226,7 @@ class Answer:
 
     def _first(self, kept: str, links: Mapping[str, str], me: Member, choices: TrainingChoices) -> Typed:
         """What the form begins with. What was typed at this very address wins over its links."""
-        draft = _draft(kept, me)
+        draft = draft_of(kept, who_is(me))
         if draft is not None and (not any(links.values()) or draft.links == links):
             return draft.typed | {BASE: draft.typed[BASE] or _first_base(choices)}
         typed = train_wish.typed_of(train_wish.spec_of(HOUSE)) | {BASE: _first_base(choices)}
@@ -266,9 +262,14 @@ def head_of(me: Member | None = None, choices: TrainingChoices | None = None, no
     if choices is not None and not choices.bases and not choices.importing:
         note = "A run needs a base model, and none is here yet. An administrator adds one under Base models."
     return render(
-        "train_head.html", who=f"{me.user}/{me.team}" if me else "", may_start=choices.may_start if choices else True,
+        "train_head.html", who=who_is(me) if me else "", may_start=choices.may_start if choices else True,
         note=note,
     )  # fmt: skip
+
+
+def who_is(me: Member) -> str:
+    """Whose draft it is: what one person typed in one team."""
+    return f"{me.user}/{me.team}"
 
 
 def card_of(seen: Seen | None, typed: Typed | None = None) -> Markup:
@@ -396,47 +397,6 @@ def _with_problem(seen: Seen, error: AppError, typed: Typed) -> Seen:
 def _name_of(key: str) -> str:
     core = {BASE: "Base model", FILE: "Dataset", VALIDATION_FILE: "File to validate with", NAME: "Name"}
     return core.get(key) or BY_KEY[key].title
-
-
-@dataclass(frozen=True, kw_only=True)
-class Draft:
-    """What somebody typed, and by which links they had come."""
-
-    typed: Typed
-    links: dict[str, str]
-
-
-def _draft(kept: str, me: Member) -> Draft | None:
-    """What this very person typed in this browser; None for anything else. What no field can hold is left out."""
-    try:
-        told = json.loads(kept) if len(kept or "") <= LONGEST_DRAFT else None
-    except (ValueError, RecursionError):
-        return None
-    if (
-        not isinstance(told, dict)
-        or told.get("who") != f"{me.user}/{me.team}"
-        or not isinstance(told.get("typed"), dict)
-    ):
-        return None
-    asked_for = dict(parse_qsl(str(told.get("address", "")).lstrip("?")))
-    typed = train_wish.typed_of(train_wish.spec_of(HOUSE)) | {PRESET: HOUSE.name}
-    typed |= {key: value for key, value in told["typed"].items() if key in typed and _can_hold(key, value)}
-    return Draft(typed=typed, links={name: asked_for.get(name, "") for name in LINKS})
-
-
-def _can_hold(key: str, value: Any) -> bool:
-    """Whether the component of this key could have made the value: a draft may be older than the form."""
-    if key == PRESET:
-        return value in list(PRESETS)
-    if key == VALIDATION:
-        return value in (BY_SHARE, BY_FILE)
-    if key in (BASE, FILE, VALIDATION_FILE):
-        return value is None or isinstance(value, str)
-    if key in BY_KEY and BY_KEY[key].kind is fields.Kind.SWITCH:
-        return isinstance(value, bool)
-    if key in BY_KEY and BY_KEY[key].kind is fields.Kind.CHOICE:
-        return value in [one for _, one in BY_KEY[key].choices]
-    return isinstance(value, str)
 
 
 def _find(typed: Typed, names: train_yaml.Names, choices: TrainingChoices, before: Typed) -> list[str]:

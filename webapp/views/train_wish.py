@@ -29,6 +29,7 @@ BASE, FILE, VALIDATION, VALIDATION_FILE, NAME = (
 )
 SHARE = "data.validation_fraction"
 METHOD = "method.name"
+PRESET = "preset"  # kept with what was typed, but no part of a spec
 CORE = (BASE, FILE, VALIDATION, VALIDATION_FILE, NAME)
 BY_SHARE, BY_FILE = "share", "file"  # what VALIDATION holds
 
