@@ -75,13 +75,13 @@ def list_datasets(
         store = TeamStore(session, principal)
         rows, total = store.search_datasets(words, limit=limit, offset=offset)
         checks = _checks(store, [row.newest for row in rows])
-        runs = store.trainings_on([row.dataset.id for row in rows])
+        runs = store.training_counts([row.dataset.id for row in rows])
         return [
             DatasetSeen(
                 dataset=row.dataset,
                 newest=VersionSeen(version=row.newest, check=_check(row.newest, checks), maker=row.maker),
                 versions=row.versions,
-                runs=len(runs[row.dataset.id]),
+                runs=runs[row.dataset.id],
                 maker=row.maker,
             )
             for row in rows
@@ -103,7 +103,7 @@ def show_dataset(deps: Deps, principal: Principal, dataset_id: str) -> DatasetPa
             versions=tuple(
                 VersionSeen(version=row.version, check=_check(row.version, checks), maker=row.maker) for row in versions
             ),
-            runs=tuple(_run(job, bases, number_of) for job in store.trainings_on([dataset_id])[dataset_id]),
+            runs=tuple(_run(job, bases, number_of) for job in store.trainings_on(dataset_id)),
             maker=versions[-1].maker if versions else None,
             may_train=may_create(principal, Kind.JOB),
             may_add=dataset.team_id is not None and _may(principal, Verb.CHANGE, dataset),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from models.db.store.garbage import remember
 from models.db.store.scope import Page, Scoped, absent
@@ -13,6 +13,9 @@ from models.domain.access import Kind, Verb
 from models.domain.errors import Conflict
 from models.domain.ids import new_id
 from models.domain.job import JobKind
+
+_TRAINING_FILE = Job.spec[("data", "training_file")].as_string()
+_VALIDATION_FILE = Job.spec[("data", "validation_file")].as_string()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,28 +123,34 @@ class TeamData(Scoped):
         )
         return [VersionRow(version=row[0], maker=row[1]) for row in self.session.execute(query)]
 
-    def trainings_on(self, dataset_ids: Sequence[str]) -> dict[str, list[Job]]:
-        """The team's trainings that used any version of these datasets, deleted versions too; newest first."""
-        files = select(DatasetVersion.id, DatasetVersion.dataset_id).where(
+    def trainings_on(self, dataset_id: str) -> list[Job]:
+        """The team's trainings that used any version of the dataset, deleted versions too; newest first."""
+        uses = self._uses(list(self._datasets_of_files([dataset_id])))
+        return list(self.session.scalars(select(Job).where(uses).order_by(Job.id.desc())))
+
+    def training_counts(self, dataset_ids: Sequence[str]) -> dict[str, int]:
+        """How many of the team's trainings used any version of each dataset. Reads no whole job: there are many."""
+        dataset_of = self._datasets_of_files(dataset_ids)
+        counts = dict.fromkeys(dataset_ids, 0)
+        query = select(_TRAINING_FILE, _VALIDATION_FILE).where(self._uses(list(dataset_of)))
+        for files in self.session.execute(query):
+            for dataset_id in {dataset_of[file] for file in files if file in dataset_of}:
+                counts[dataset_id] += 1
+        return counts
+
+    def _datasets_of_files(self, dataset_ids: Sequence[str]) -> dict[str, str]:
+        query = select(DatasetVersion.id, DatasetVersion.dataset_id).where(
             DatasetVersion.dataset_id.in_(dataset_ids), self.within(DatasetVersion.team_id, shared=True)
         )
-        dataset_of = {file: dataset for file, dataset in self.session.execute(files)}  # noqa: C416 - rows, not pairs
-        training, validation = (Job.spec[("data", field)].as_string() for field in ("training_file", "validation_file"))
-        query = (
-            select(Job, training, validation)
-            .where(
-                Job.kind == JobKind.TRAIN,
-                Job.deleted_at.is_(None),
-                self.within(Job.team_id),
-                or_(training.in_(dataset_of), validation.in_(dataset_of)),
-            )
-            .order_by(Job.id.desc())
+        return {file: dataset for file, dataset in self.session.execute(query)}  # noqa: C416 - rows, not pairs
+
+    def _uses(self, file_ids: Sequence[str]) -> ColumnElement[bool]:
+        return and_(
+            Job.kind == JobKind.TRAIN,
+            Job.deleted_at.is_(None),
+            self.within(Job.team_id),
+            or_(_TRAINING_FILE.in_(file_ids), _VALIDATION_FILE.in_(file_ids)),
         )
-        found: dict[str, list[Job]] = {dataset_id: [] for dataset_id in dataset_ids}
-        for job, *files_used in self.session.execute(query):
-            for dataset_id in sorted({dataset_of[file] for file in files_used if file in dataset_of}):
-                found[dataset_id].append(job)
-        return found
 
     def checks_of(self, file_ids: Sequence[str]) -> dict[str, Job]:
         """The newest check of each of these files, by file."""
