@@ -4,6 +4,8 @@ Nothing here runs a model: rows, curves and reports are made up, but have the sh
 """
 
 import json
+import math
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,12 +16,13 @@ from sqlalchemy import update
 from models.db.store.artefacts import CheckedFile, NewAdapter, NewBase, NewMerge
 from models.db.store.system import DEFAULT_TEAM, SystemStore
 from models.db.store.team import TeamStore
-from models.db.tables import Adapter, Job, Link, LinkUse, Merge, Team, User
+from models.db.tables import Adapter, BaseModel, Dataset, DatasetVersion, Job, Link, LinkUse, Merge, Team, User
 from models.domain.access import Member, Role, System
 from models.domain.errors import Code, JobFailed
 from models.domain.ids import new_id
-from models.domain.job import JobKind, JobState, Lane
-from models.domain.progress import Remarked
+from models.domain.job import JobKind, JobState, Lane, Phase
+from models.domain.progress import Evaluated, PhaseBegan, Remarked, Said, StepDone
+from models.domain.training import TrainingSpec
 from models.infra.storage import SHARED, team_scope
 from tests.house import House, Person
 from tests.runs import Run
@@ -79,6 +82,38 @@ class Furnished:
     texts: dict[str, str]
 
 
+class DataRun(Run):
+    """A training on a file that is there already, with losses as noisy as small batches leave them."""
+
+    def __init__(self, house: House, person: Person, *, base: str, file: str, suffix: str) -> None:
+        self.house, self.file, self.fence, self.base = house, file, 0, base
+        spec = TrainingSpec.model_validate({"base": base, "data": {"training_file": file}, "suffix": suffix})
+        with house.deps.database.write() as session:
+            job = TeamStore(session, person.principal).submit(JobKind.TRAIN, spec.model_dump(mode="json"), priority=8)
+        self.id = job.id
+
+    def feed(
+        self, steps: range, total: int, *, seconds_each: float = 0.5, until: datetime | None = None, every: int = 0
+    ) -> "DataRun":
+        until, draw = until or datetime.now(UTC), random.Random(total)
+        said: list[Said] = [PhaseBegan(phase=Phase.TRAINING)]
+        for step in steps:
+            at = until - timedelta(seconds=(steps[-1] - step) * seconds_each)
+            smooth = 0.55 + 1.9 * math.exp(-3.4 * step / total)
+            said.append(
+                StepDone(
+                    step=step, total_steps=total, epoch=step / total * 3, grad_norm=0.5 + draw.random() / 3,
+                    loss_per_token=smooth + draw.gauss(0, 0.05) + 0.09 * math.exp(-step / 20),
+                    learning_rate=1e-4 * (1 + math.cos(math.pi * step / total)), trained_tokens=430,
+                    step_seconds=seconds_each * (1 + draw.random() / 9), at=at,
+                )
+            )  # fmt: skip
+            if every and step % every == 0:
+                said.append(Evaluated(step=step, loss_per_token=smooth + 0.11, trained_tokens=900, at=at))
+        self.say(*said)
+        return self
+
+
 def furnish(house: House) -> Furnished:
     people = _people(house)
     anna, priya, tomas = people["anna.berg"], people["priya.raman"], people["tomas.lind"]
@@ -92,11 +127,33 @@ def furnish(house: House) -> Furnished:
     }
     files = {name: answer.json()["id"] for name, answer in datasets.items()}
     _check_all(house)
+    _age(house, timedelta(days=4))
+    answers, notes = files["support-answers.jsonl"], files["contract-notes.jsonl"]
     finished = _trained(
-        house, priya, small, "support-tone", steps=180, ago=timedelta(days=2, hours=3), gain=(2.31, 0.94)
+        house,
+        priya,
+        small,
+        "support-tone",
+        files["support-answers.jsonl"],
+        steps=180,
+        ago=timedelta(days=2, hours=3),
+        gain=(2.31, 0.94),
     )
-    second = _trained(house, tomas, small, "contract-summaries", steps=96, ago=timedelta(hours=20), gain=(2.74, 1.61))
-    failed = Run(house, tomas, base=small, suffix="long-context").claim().feed(range(1, 13), 240, seconds_each=6.1)
+    second = _trained(
+        house,
+        tomas,
+        small,
+        "contract-summaries",
+        files["contract-notes.jsonl"],
+        steps=96,
+        ago=timedelta(hours=20),
+        gain=(2.74, 1.61),
+    )
+    failed = (
+        DataRun(house, tomas, base=small, file=notes, suffix="long-context")
+        .claim()
+        .feed(range(1, 13), 240, seconds_each=6.1)
+    )
     failed.say(Remarked(level="warn", text="free memory of the device fell below 300 MB"), log=LOG[:220])
     failed.fail(
         JobFailed(
@@ -106,15 +163,20 @@ def furnish(house: House) -> Furnished:
         )
     )
     _move_back(house, failed.id, timedelta(hours=5), timedelta(minutes=2))
-    stopped = Run(house, anna, base=small, suffix="first-try").claim().feed(range(1, 41), 180, seconds_each=2, every=20)
+    stopped = (
+        DataRun(house, anna, base=small, file=answers, suffix="first-try")
+        .claim()
+        .feed(range(1, 41), 180, seconds_each=2, every=20)
+    )
     stopped.cancelled()
     _move_back(house, stopped.id, timedelta(days=3), timedelta(minutes=4))
     merge = _merged(house, priya, finished[1])
-    running = Run(house, anna, base=small, suffix="support-tone-v2").claim()
+    running = DataRun(house, anna, base=small, file=answers, suffix="support-tone-v2").claim()
     until = datetime.now(UTC) - timedelta(seconds=1)
     running.feed(range(1, 65), 180, seconds_each=2.4, every=30, until=until).say(log=LOG)
     waiting = [
-        Run(house, who, base=small, suffix=name).id for who, name in ((priya, "faq-short"), (tomas, "contracts-2"))
+        DataRun(house, who, base=small, file=answers, suffix=name).id
+        for who, name in ((priya, "faq-short"), (tomas, "contracts-2"))
     ]
     for number, job in enumerate(waiting):
         _change(house, Job, job, created_at=datetime.now(UTC) - timedelta(minutes=9 - 4 * number))
@@ -129,7 +191,6 @@ def furnish(house: House) -> Furnished:
     make_key(house.deps, _member(priya), "notebook")
     _browsers(house, anna)
     talk = _talk(house, anna, names)
-    _check_all(house)
     return Furnished(
         owner=anna, dataset=_dataset_of(house, anna, files["support-answers.jsonl"]), run=running.id,
         broken_dataset=_dataset_of(house, anna, files["contract-notes.jsonl"]), failed_run=failed.id,
@@ -226,11 +287,29 @@ def _check_all(house: House) -> None:
             SystemStore(session).settle(job.id, job.fence, JobState.SUCCEEDED, artefact=verdict)
 
 
+def _age(house: House, ago: timedelta) -> None:
+    """What is there now, jobs and data, was made some days ago."""
+    at = datetime.now(UTC) - ago
+    with house.deps.database.write() as session:
+        session.execute(update(Job).values(created_at=at, started_at=at, finished_at=at + timedelta(seconds=2)))
+        session.execute(update(Dataset).values(created_at=at))
+        session.execute(update(DatasetVersion).values(created_at=at))
+        session.execute(update(BaseModel).values(size=278_000_000))
+
+
 def _trained(
-    house: House, person: Person, base: str, suffix: str, *, steps: int, ago: timedelta, gain: tuple[float, float]
+    house: House,
+    person: Person,
+    base: str,
+    suffix: str,
+    file: str,
+    *,
+    steps: int,
+    ago: timedelta,
+    gain: tuple[float, float],
 ) -> tuple[str, str]:
     """A finished training with its curves; returns the job's id and the adapter's."""
-    run = Run(house, person, base=base, suffix=suffix).claim()
+    run = DataRun(house, person, base=base, file=file, suffix=suffix).claim()
     run.feed(range(1, steps + 1), steps, seconds_each=2.3, every=30, until=datetime.now(UTC) - ago).say(log=LOG)
     manifest = {
         "method": "lora", "method_options": {"rank": 16, "alpha": 32.0, "dropout": 0.05},

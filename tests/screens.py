@@ -6,7 +6,6 @@ Takes pages from `webapp.pages`, so that none is forgotten; `ADDRESSES` says whi
 import argparse
 import io
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
 from starlette.testclient import TestClient
 
 from models.domain.access import Role
@@ -24,10 +23,12 @@ from tests.browser import FLAGS, LAPTOP, PHONE, Site, find_chromium
 from tests.furnished import Furnished, furnish
 from tests.house import House, Person, migrated_sqlite
 from tests.webapp.served import serving
+from webapp.actions.sessions import open_session
 from webapp.actions.set_up import new_setup_link
 from webapp.app import make_app
 from webapp.deps import Deps
 from webapp.pages import all_pages
+from webapp.routes.cookie import NAME
 
 FOLDER = Path(__file__).parents[1] / "docs/screens"
 LOOKS: dict[str, dict[str, Any]] = {
@@ -36,8 +37,9 @@ LOOKS: dict[str, dict[str, Any]] = {
     "phone": {"viewport": PHONE},
 }
 COLOURS = 192
-SETTLED_MS = 1200  # charts, relative times and figures that come after the first paint
+SETTLED_MS = 900  # charts, relative times and figures that come after the first paint
 NOBODY = "nobody-has-this"
+AGENT = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/128.0.0.0 Safari/537.36"
 
 ADDRESSES: dict[str, Callable[[Furnished], str]] = {
     "/dataset": lambda made: f"/dataset?id={made.dataset}",
@@ -94,18 +96,42 @@ def pictures(pages: Sequence[str]) -> set[str]:
     return {f"{name}-{look}.png" for name in names | {f"{name}-filled" for name in MORE} for look in LOOKS}
 
 
-def take(site: Site, screen: Screen, look: str, folder: Path) -> Path:
-    context = site.context(screen.person, **LOOKS[look])
-    page = context.new_page()
-    page.goto(site.url + screen.path)
-    if screen.person is not None:
-        page.locator(".tr-right").wait_for()
-    page.wait_for_timeout(SETTLED_MS)
-    picture = page.screenshot(animations="disabled")
-    context.close()
-    path = folder / f"{screen.name}-{look}.png"
-    Image.open(io.BytesIO(picture)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
-    return path
+@contextmanager
+def looking(site: Site, look: str) -> Iterator[Callable[[Screen], bytes]]:
+    """Takes pictures in one look, with one browser for each person, so that assets are loaded once."""
+    browsers: dict[str, BrowserContext] = {}
+
+    def picture(screen: Screen) -> bytes:
+        key = screen.person.principal.user if screen.person else ""
+        if key not in browsers:
+            browsers[key] = site.context(**LOOKS[look])
+            if screen.person is not None:
+                token = {"name": NAME, "value": _token(site, screen.person), "url": site.url}
+                browsers[key].add_cookies([token])  # type: ignore[list-item]
+        page = browsers[key].new_page()
+        page.goto(site.url + screen.path)
+        if screen.person is not None:
+            page.locator(".tr-right").wait_for()
+        page.wait_for_timeout(SETTLED_MS)
+        taken = page.screenshot(animations="disabled")
+        page.close()
+        return taken
+
+    yield picture
+    for context in browsers.values():
+        context.close()
+
+
+def save(picture: bytes, path: Path) -> int:
+    """With few colours, so that a picture stays small; returns its size in bytes."""
+    image = Image.open(io.BytesIO(picture)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    image.save(path, optimize=True)
+    return path.stat().st_size
+
+
+def _token(site: Site, person: Person) -> str:
+    who = person.principal
+    return open_session(site.house.deps.database, who.user, who.team, address="192.0.2.7", agent=AGENT)
 
 
 def main() -> None:
@@ -121,13 +147,12 @@ def main() -> None:
         for is_filled in (True, False):
             with _site(browser) as site:
                 screens = _filled(site, pages) if is_filled else _empty(site, pages)
-                for screen in screens:
-                    for look in asked.look or LOOKS:
-                        if screen.name.startswith(asked.only):
-                            began = time.monotonic()
-                            path = take(site, screen, look, asked.folder)
-                            size = path.stat().st_size // 1000
-                            print(f"{path.name}: {size} kB, {time.monotonic() - began:.1f} s", flush=True)
+                for look in asked.look or LOOKS:
+                    with looking(site, look) as picture:
+                        for screen in screens:
+                            if screen.name.startswith(asked.only):
+                                path = asked.folder / f"{screen.name}-{look}.png"
+                                print(f"{path.name}: {save(picture(screen), path) // 1000} kB", flush=True)
         browser.close()
 
 
