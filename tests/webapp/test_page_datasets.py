@@ -119,7 +119,9 @@ def test_a_dataset_shows_its_rows_report_versions_and_runs(site: Site):
 
     # a row opens in full, has an address, and long texts wait behind "show all"
     page.get_by_placeholder("Search what the rows say").fill("long answer")
-    page.locator(".tr-data-rows tbody tr").first.click()
+    found = page.locator(".tr-data-rows tbody tr")
+    expect(found).to_contain_text("A long answer.")
+    found.click()
     expect(page.get_by_text("Row 3", exact=True)).to_be_visible()
     said = page.locator(".tr-data-said-assistant")
     expect(said).to_be_visible()
