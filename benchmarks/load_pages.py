@@ -57,6 +57,7 @@ class Measured:
     times: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     errors: int = 0
     statuses: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    failed: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     async def ask(
         self, client: httpx.AsyncClient, route: str, method: str, path: str, **options: Any
@@ -69,7 +70,9 @@ class Measured:
             raise
         self.times[route].append((time.perf_counter() - began) * 1000)
         self.statuses[answer.status_code] += 1
-        self.errors += answer.status_code >= 500
+        if answer.status_code >= 500:
+            self.errors += 1
+            self.failed[f"{route}: {answer.text[:200]}"] += 1
         return answer
 
 
@@ -209,7 +212,8 @@ def _report(measured: Measured, people: int, seconds: float, before: int, growth
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
         "people": people, "seconds": seconds, "requests": len(everything), "all": _percentiles(everything),
         "statuses": {str(status): count for status, count in sorted(measured.statuses.items())},
-        "errors_5xx": measured.errors, "rss_before_mb": round(before / 1e6, 1), "rss_growth_mb": round(growth / 1e6, 1),
+        "errors_5xx": measured.errors, "failed": dict(measured.failed),
+        "rss_before_mb": round(before / 1e6, 1), "rss_growth_mb": round(growth / 1e6, 1),
         "routes": routes,
     }  # fmt: skip
 
@@ -240,6 +244,8 @@ def main() -> None:
     for route, row in [("everything", found["all"]), *found["routes"].items()]:
         print(f"{route:<24} {row['count']:>6} p50 {row['p50_ms']:>8} p95 {row['p95_ms']:>8} max {row['max_ms']:>8} ms")
     print(f"5xx or no answer: {found['errors_5xx']}; statuses {found['statuses']}")
+    for said, count in found["failed"].items():
+        print(f"{count} x {said}")
     print(f"memory: {found['rss_before_mb']} MB, {found['rss_growth_mb']:+} MB")
 
 

@@ -37,10 +37,10 @@ class Draft:
     links: dict[str, str]
 
 
-def draft_of(kept: str, who: str) -> Draft | None:
+def draft_of(kept: str | None, who: str) -> Draft | None:
     """None for somebody else's draft, and for what is none."""
     try:
-        told = json.loads(kept) if len(kept or "") <= LONGEST_DRAFT else None
+        told = json.loads(kept) if kept and len(kept) <= LONGEST_DRAFT else None
     except (ValueError, RecursionError):
         return None
     if not isinstance(told, dict) or told.get("who") != who or not isinstance(told.get("typed"), dict):
