@@ -288,6 +288,10 @@ def test_a_visitor_is_answered_and_learns_neither_team_nor_base(served, shared, 
     assert wait_for(lambda: uses_of(served.house, made["id"]) == [("answered", 7, 3)], 5)
     row = served.house.client.get("/api/v1/links", headers=person.headers).json()["data"][0]
     assert (row["used_requests"], row["used_tokens"]) == (1, 10)
+    uses = served.house.client.get(f"/api/v1/links/{made['id']}/uses", headers=person.headers).json()["data"]
+    assert [(use["outcome"], use["completion_tokens"]) for use in uses] == [("answered", 3)]
+    stranger = served.house.person(team=served.house.team("others"))
+    assert served.house.client.get(f"/api/v1/links/{made['id']}/uses", headers=stranger.headers).status_code == 404
 
 
 def test_beyond_the_cap_the_visitor_is_told_in_words(served, shared, visitor, worker):

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
-from webapp.actions.links import DAYS, REQUESTS, TOKENS, LinkSeen, create_link, list_links, revoke_link
-from webapp.routes.asking import Body, Caller, Parts, unix
+from webapp.actions.links import DAYS, REQUESTS, TOKENS, LinkSeen, create_link, link_uses, list_links, revoke_link
+from webapp.routes.asking import Body, Caller, Limit, Parts, unix
 from webapp.routes.link_address import link_address
 
 router = APIRouter(prefix="/links")
@@ -34,6 +34,23 @@ def listing(
     """Those in force."""
     found = list_links(parts, caller, adapter)
     return {"object": "list", "data": [link_object(seen) for seen in found], "has_more": False}
+
+
+@router.get("/{link}/uses")
+def uses(parts: Parts, caller: Caller, link: str, limit: Limit = 50) -> dict[str, Any]:
+    """The newest questions: when, how they ended, how long. What was said is kept nowhere."""
+    found = link_uses(parts, caller, link, limit=limit)
+    data = [
+        {
+            "object": "link.use",
+            "at": unix(use.at),
+            "outcome": use.outcome,
+            "prompt_tokens": use.prompt_tokens,
+            "completion_tokens": use.completion_tokens,
+        }
+        for use in found
+    ]
+    return {"object": "list", "data": data, "has_more": False}
 
 
 @router.delete("/{link}")
