@@ -8,6 +8,7 @@ from models.db.store.team import TeamStore
 from models.db.tables import BaseModel, Job
 from models.domain.access import Kind, Object, Principal, Verb, can
 from models.domain.job import JobKind, JobState
+from webapp.actions.show_datasets import may_create
 from webapp.deps import Deps
 
 FAILURES_SHOWN_FOR = timedelta(days=3)
@@ -41,6 +42,7 @@ class BasesPage:
     bases: tuple[BaseSeen, ...]
     imports: tuple[ImportSeen, ...]
     may_manage: bool
+    may_train: bool
     administrators: tuple[str, ...]
     is_offline: bool
 
@@ -63,6 +65,7 @@ def show_bases(deps: Deps, principal: Principal) -> BasesPage:
             ),
             imports=tuple(_import(job) for job in _telling(jobs, {row.name for row in rows})),
             may_manage=may_manage,
+            may_train=may_create(principal, Kind.JOB),
             administrators=() if may_manage else tuple(store.administrators()),
             is_offline=deps.settings.hub_offline,
         )

@@ -36,6 +36,7 @@ def bases_list(page: Any) -> Markup:
         bases=[_base(seen) for seen in page.bases],
         imports=[_import(seen) for seen in page.imports],
         may_manage=page.may_manage,
+        may_train=page.may_train,
     )
 
 
