@@ -19,6 +19,7 @@ from starlette.testclient import TestClient
 
 from models.db.tables import Base
 from models.domain.access import Role
+from tests.furnished import furnish
 from tests.webapp.test_guard import METHODS, addresses
 from tests.webapp.view import HASH, JOIN, PREDICT, View, ask_all, event, told, viewing
 from webapp.pages import all_pages
@@ -30,6 +31,10 @@ KNOWN_INPUTS = {
     "textbox", "dropdown", "number", "checkbox", "checkboxgroup", "slider", "radio", "state", "code", "html", "timer",
 }  # fmt: skip
 """Kinds of input that never stand for a file. A new kind is looked at before it is added."""
+
+
+MARKS = ("northwind", "support-tone", "contract-notes", "anna.berg", "parcel")
+OWN_TABLES = {"sign_ins", "conversations", "messages", "api_keys", "invitations"}  # a stranger's own rows
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +94,8 @@ def test_a_file_named_to_any_event_is_refused(view, tmp_path):
     assert len(fns) == len(view.gradio.get_blocks().config["dependencies"]) >= 2 * len(all_pages())
     shapes = [file_shapes(path) for path in files]
     asked = []
-    for (fn, address), some in zip(itertools.product(fns, (PREDICT, JOIN)), itertools.cycle(shapes)):
+    every = [(fn, address) for fn in fns for address in (PREDICT, JOIN)]
+    for (fn, address), some in zip(every, itertools.cycle(shapes)):
         asked += [("POST", address, event(fn._id, [shape] * max(1, len(fn.inputs)))) for shape in some]
         asked += [("POST", address, event(fn._id, [None] * len(fn.inputs), event_data=some[0]))]
     answers = ask_all(view.wall, view.house.person(Role.OWNER), asked)
@@ -150,6 +156,34 @@ def files_in_cache() -> set[Path]:
     folder = Path(get_upload_folder())
     assert folder.is_relative_to(tempfile.gettempdir()) or folder.is_absolute()
     return {path for path in folder.rglob("*") if path.is_file()} if folder.exists() else set()
+
+
+def test_a_stranger_calls_every_event_with_ids_of_another_team_and_learns_nothing(tmp_path):
+    """S4 behind the pages: each handler asks who calls, whatever its hidden inputs and its page's address name."""
+    with viewing(tmp_path) as view:
+        made = furnish(view.house)
+        stranger = view.house.person(Role.OWNER, view.house.team("others"))
+        before, learned = everything(view), set()
+        ids = (made.run, made.adapter, made.merge, made.dataset, made.conversation)
+        with view.browser(made.owner) as browser:
+            seen = browser.post(PREDICT, params={"id": made.run}, json=event(_load(view, "run"), [None], "anna"))
+            assert "support-tone" in seen.text  # who may, sees it: the words below are the right ones to look for
+        with view.browser(stranger) as browser:
+            for fn, named in zip(view.fns.values(), itertools.cycle(ids)):
+                for address in {named, ids[fn._id % 3]}:
+                    body = event(fn._id, [named] * len(fn.inputs), "stranger")
+                    answer = browser.post(PREDICT, params={"id": address, "conversation": address}, json=body)
+                    learned |= {word for word in MARKS if word in answer.text}
+        assert learned == set()
+        after = everything(view)
+        assert {name for name in before if before[name] != after[name]} <= OWN_TABLES
+
+
+def _load(view: View, page: str) -> int:
+    """The event that fills a page when it opens, other than its top bar."""
+    return max(
+        fn._id for fn in view.fns.values() if fn.page == page and any(event == "load" for _, event in fn.targets)
+    )
 
 
 # S3: what exists for whom.
@@ -338,7 +372,8 @@ def test_a_page_names_no_other_host_and_its_assets_are_kept(view):
             assert re.findall(r"(?:src|href|content)=\"(https?:)?//[^\"]*", answer.text) == []
             assert "og:" not in answer.text and "manifest" not in answer.text.split("window.gradio_config")[0]
             assert answer.headers["cache-control"] == "no-store"
-        asset = re.search(r'src="\./(assets/index-[^"]+\.js)"', answer.text)
+        text = browser.get(all_pages()[0].path).text
+        asset = re.search(r'src="\./(assets/index-[^"]+\.js)"', text)
         assert asset is not None
         assert "immutable" in browser.get(f"/{asset[1]}").headers["cache-control"]
 
