@@ -222,7 +222,7 @@ def test_a_draft_comes_back_with_the_links_it_was_begun_by():
 
 
 @pytest.mark.parametrize(
-    "kept", ["", "{", "[]", "null", '{"who": "user-1/team-1"}', "[" * 100_000, draft("user-2/team-1")]
+    "kept", [None, "", "{", "[]", "null", '{"who": "user-1/team-1"}', "[" * 100_000, draft("user-2/team-1")]
 )
 def test_somebody_elses_draft_and_what_is_none_are_left_alone(kept):
     assert train_draft.draft_of(kept, "user-1/team-1") is None
