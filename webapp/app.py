@@ -16,7 +16,16 @@ from webapp.routes.body_limit import BodyLimit
 from webapp.routes.door import Door
 from webapp.routes.guard import Guard
 
-ROUTERS = (v1.router, api.router, assets.router, entrance.router, home.router, links.router, setup.router, invite.router)
+ROUTERS = (
+    v1.router,
+    api.router,
+    assets.router,
+    entrance.router,
+    home.router,
+    links.router,
+    setup.router,
+    invite.router,
+)
 
 
 def make_app(deps: Deps, *, with_pages: bool = False) -> FastAPI:

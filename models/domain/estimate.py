@@ -63,7 +63,11 @@ def schedule_remarks(rows: int, schedule: ScheduleSpec) -> tuple[str, ...]:
     if steps < FEWEST_STEPS:
         batch_rows = max(1, rows * schedule.epochs // FEWEST_STEPS)
         epochs = math.ceil(FEWEST_STEPS / steps_per_epoch(rows, schedule.batch_rows))
-        cure = f"{batch_rows} row{'s' if batch_rows > 1 else ''} a step" if batch_rows < schedule.batch_rows else "more rows"
+        cure = (
+            f"{batch_rows} row{'s' if batch_rows > 1 else ''} a step"
+            if batch_rows < schedule.batch_rows
+            else "more rows"
+        )
         if epochs <= MOST_EPOCHS:
             cure += f" or {epochs} epochs"
         remarks.append(f"only {steps} optimiser steps; under {FEWEST_STEPS} often teach too little. Try {cure}.")

@@ -2,7 +2,19 @@
 
 from fastapi import APIRouter
 
-from webapp.routes.api import account, adapters, bases, conversations, datasets, deleting, jobs, links, me, merges, people
+from webapp.routes.api import (
+    account,
+    adapters,
+    bases,
+    conversations,
+    datasets,
+    deleting,
+    jobs,
+    links,
+    me,
+    merges,
+    people,
+)
 
 router = APIRouter(prefix="/api/v1")
 for _part in (adapters, datasets, merges, jobs, bases, links, me, deleting, conversations, account, people):
