@@ -49,17 +49,20 @@ def build(deps: Deps) -> None:
             )  # fmt: skip
         row, before = seen.run.row, before or {}
         stamp = [row.fence, row.done, row.phase, row.state]
-        found, now = {}, before
+        now: dict[str, Any] = before
+        found: dict[str, view.Chart] = {}
         if row.kind == JobKind.TRAIN and seen.recent and stamp != before.get("stamp"):
             found = view.charts(seen.run, run_curves(deps, caller(request), run_id))
-            now = {name: [chart.x_lim, chart.y_lim] for name, chart in found.items()} | {"stamp": stamp}
+            now = {name: [chart.x_lim, chart.y_lim] for name, chart in found.items()}
+            # A chart that gets new limits draws its old points once more: the next look sends the points again.
+            now["stamp"] = stamp if all(now[name] == before.get(name) for name in found) else None
         return (
             live("run", view.head(seen.run, may_change=seen.may_change, recent=seen.recent)),
             live("run-below", _below(seen)),
             gr.Column(visible=bool(now)),
             *(_update(found.get(name), before.get(name)) for name in plots),
             now,
-            gr.Timer(active=JobState(row.state) not in TERMINAL),
+            gr.Timer(active=JobState(row.state) not in TERMINAL or ("stamp" in now and now["stamp"] is None)),
         )
 
     outputs = [head_source, below_source, figures, *plots.values(), drawn, clock]
