@@ -16,7 +16,20 @@ from sqlalchemy import update
 from models.db.store.artefacts import CheckedFile, NewAdapter, NewBase, NewMerge
 from models.db.store.system import DEFAULT_TEAM, SystemStore
 from models.db.store.team import TeamStore
-from models.db.tables import Adapter, BaseModel, Dataset, DatasetVersion, Job, Link, LinkUse, Merge, Team, User
+from models.db.tables import (
+    Adapter,
+    BaseModel,
+    Dataset,
+    DatasetVersion,
+    Job,
+    Link,
+    LinkUse,
+    Merge,
+    Team,
+    User,
+    Worker,
+    db_now,
+)  # fmt: skip
 from models.domain.access import Member, Role, System
 from models.domain.errors import Code, JobFailed
 from models.domain.ids import new_id
@@ -116,6 +129,7 @@ class DataRun(Run):
 
 def furnish(house: House) -> Furnished:
     people = _people(house)
+    _staff(house)
     anna, priya, tomas = people["anna.berg"], people["priya.raman"], people["tomas.lind"]
     small = _base(house, "smollm2-135m-instruct", 576, 30, 134_515_008, "apache-2.0")
     _base(house, "qwen2.5-0.5b-instruct", 896, 24, 494_032_768, "apache-2.0")
@@ -232,11 +246,21 @@ def _base(house: House, name: str, hidden: int, layers: int, parameters: int, li
     tree = house._tree(SHARED, {"config.json": json.dumps({"name": name}).encode()})
     new = NewBase(
         stored=tree, name=name, description="", source="hub", reference=f"example/{name}", revision=None,
-        licence=licence, facts={}, shapes=shapes,
+        licence=licence, facts={"chat_template_sha256": "0" * 64}, shapes=shapes,
     )  # fmt: skip
     house._finish(System(team=DEFAULT_TEAM), JobKind.ADD_BASE, {"name": name}, new, shared=True)
     with house.deps.database.read() as session:
         return TeamStore(session, System(team=DEFAULT_TEAM)).base(name).id
+
+
+def _staff(house: House) -> None:
+    """One worker a lane, as the database sees living ones; nothing behind them."""
+    with house.deps.database.write() as session:
+        for lane in Lane:
+            worker = Worker(
+                id=new_id("worker"), host="gpu-1", pid=4000, lane=lane, device="cpu", slots=1, seen_at=db_now(3600)
+            )
+            SystemStore(session).worker_started(worker)
 
 
 def _support(count: int) -> Iterator[bytes]:

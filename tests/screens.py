@@ -45,6 +45,7 @@ ADDRESSES: dict[str, Callable[[Furnished], str]] = {
     "/dataset": lambda made: f"/dataset?id={made.dataset}",
     "/run": lambda made: f"/run?id={made.run}",
     "/adapter": lambda made: f"/adapter?id={made.adapter}",
+    "/train": lambda made: f"/train?file={made.texts['support-answers.jsonl']}",
     "/playground": lambda made: f"/playground?conversation={made.conversation}",
 }
 MORE: dict[str, Callable[[Furnished], str]] = {
