@@ -97,7 +97,7 @@ def stored_spec(house: House, tmp_path: Path, content: bytes | None = None) -> T
         principal = SystemStore(session).principal()
         base = BaseModel(
             id="base-tiny", name="tiny", source="local", reference="tiny", scope=SHARED, tree_sha256=tree.sha256,
-            size=listing.total_bytes, facts={}, shapes={},
+            size=listing.total_bytes, facts={}, shapes=json.loads((folder / "shapes.json").read_text()),
         )  # fmt: skip
         session.merge(base)
         file = TeamStore(session, principal).add_file(
