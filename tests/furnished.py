@@ -246,7 +246,7 @@ def _base(house: House, name: str, hidden: int, layers: int, parameters: int, li
     tree = house._tree(SHARED, {"config.json": json.dumps({"name": name}).encode()})
     new = NewBase(
         stored=tree, name=name, description="", source="hub", reference=f"example/{name}", revision=None,
-        licence=licence, facts={"chat_template_sha256": "0" * 64}, shapes=shapes,
+        licence=licence, facts={"chat_template": "chatml", "chat_template_sha256": "0" * 64}, shapes=shapes,
     )  # fmt: skip
     house._finish(System(team=DEFAULT_TEAM), JobKind.ADD_BASE, {"name": name}, new, shared=True)
     with house.deps.database.read() as session:
