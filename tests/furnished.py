@@ -34,7 +34,7 @@ from models.domain.access import Member, Role, System
 from models.domain.errors import Code, JobFailed
 from models.domain.ids import new_id
 from models.domain.job import JobKind, JobState, Lane, Phase
-from models.domain.progress import Evaluated, PhaseBegan, Remarked, Said, StepDone
+from models.domain.progress import Evaluated, PhaseBegan, Remarked, Said, Sampled, StepDone
 from models.domain.training import TrainingSpec
 from models.infra.storage import SHARED, team_scope
 from tests.house import House, Person
@@ -110,6 +110,8 @@ class DataRun(Run):
     ) -> "DataRun":
         until, draw = until or datetime.now(UTC), random.Random(total)
         said: list[Said] = [PhaseBegan(phase=Phase.TRAINING)]
+        if every and steps[0] == 1:
+            said.append(_sample(0, total, until - timedelta(seconds=len(steps) * seconds_each)))
         for step in steps:
             at = until - timedelta(seconds=(steps[-1] - step) * seconds_each)
             smooth = 0.55 + 1.9 * math.exp(-3.4 * step / total)
@@ -123,8 +125,27 @@ class DataRun(Run):
             )  # fmt: skip
             if every and step % every == 0:
                 said.append(Evaluated(step=step, loss_per_token=smooth + 0.11, trained_tokens=900, at=at))
+                said.append(_sample(step, total, at))
         self.say(*said)
         return self
+
+
+ANSWERS = (
+    "I'm sorry to hear that you are having trouble with your order. There are a few things you can try. First, check",
+    "I'm sorry about the wait. Your order may have been delayed by the carrier. You can check the status of your",
+    "Sorry about the wait. The parcel left on Tuesday; the carrier's page shows where it is now.",
+    "Sorry about the wait, and thank you for writing. The parcel left us on Tuesday and should be with you by Friday.",
+)
+
+
+def _sample(step: int, total: int, at: datetime) -> Sampled:
+    """An answer that comes nearer to the row's own, the further the training is."""
+    near = min(3, 4 * step // total + (step > 0))
+    return Sampled(
+        step=step, question=0, prompt="My order should have come on Wednesday. Where is it?", answer=ANSWERS[near],
+        reference="Sorry about the wait, and thank you for writing. Your parcel left us on Tuesday and should be "
+        "with you by Friday.", is_cut=near < 2, at=at,
+    )  # fmt: skip
 
 
 def furnish(house: House) -> Furnished:

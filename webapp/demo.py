@@ -117,7 +117,7 @@ def fine_tune(client: OpenAI, base: str, files: Sequence[str], schedule: dict[st
     say(f"Training an adapter on {base}, 4-bit")
     job = client.fine_tuning.jobs.create(
         model=base, training_file=files[0], validation_file=files[1], suffix="larkspur",
-        extra_body={"tuneroom": {"quantisation": "nf4", "schedule": schedule}},
+        extra_body={"tuneroom": {"quantisation": "nf4", "schedule": schedule, "data": {"sample_rows": 0}}},
     )  # fmt: skip
     with ProgressLine() as line:
 

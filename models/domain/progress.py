@@ -8,9 +8,20 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from models.domain.job import Phase
+
+LONGEST_SAMPLED = 2000  # characters of a question, an answer or a reference
+
+
+def _sampled(text: str) -> str:
+    """Bounded, and without the one character that PostgreSQL does not take; an untrained model writes anything."""
+    text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return text if len(text) <= LONGEST_SAMPLED else text[: LONGEST_SAMPLED - 1] + "…"
+
+
+SampledText = Annotated[str, BeforeValidator(_sampled)]
 
 
 class _Said(BaseModel):
@@ -56,6 +67,21 @@ class Evaluated(_Said):
     trained_tokens: int
 
 
+class Sampled(_Said):
+    """What the model said to one held-out question after `step` (0 is the base); `reference` is the row's answer.
+
+    `question` counts from 0. `is_cut`: the answer had not come to its end.
+    """
+
+    type: Literal["sample"] = "sample"
+    step: int
+    question: int
+    prompt: SampledText
+    answer: SampledText
+    reference: SampledText
+    is_cut: bool = False
+
+
 class CheckpointSaved(_Said):
     """`directory` is relative to the job directory and holds a verified manifest."""
 
@@ -73,7 +99,7 @@ class Remarked(_Said):
 
 
 Said = Annotated[
-    PhaseBegan | Progressed | StepDone | Evaluated | CheckpointSaved | Remarked, Field(discriminator="type")
+    PhaseBegan | Progressed | StepDone | Evaluated | Sampled | CheckpointSaved | Remarked, Field(discriminator="type")
 ]
 SAID: TypeAdapter[Said] = TypeAdapter(Said)
 

@@ -68,6 +68,20 @@ class Told:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AnswerSeen:
+    """What the model said to a held-out question after `step`; `reference` is the row's own answer."""
+
+    id: int
+    at: datetime
+    step: int
+    question: int
+    prompt: str
+    answer: str
+    reference: str
+    is_cut: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Made:
     """A merge that came of a run's adapter, and the run that made it."""
 

@@ -70,6 +70,21 @@ class DataSpec(Spec):
         description="The loss mask: which turns the model is taught to write. Questions are read, never learnt.",
         json_schema_extra={"words": {"assistant": "every answer", "last_turn": "the last answer only"}},
     )
+    sample_rows: int = Field(
+        default=1,
+        ge=0,
+        le=4,
+        title="Sample questions",
+        description="So many held-out questions are answered at every evaluation, so that one reads how the model "
+        "changes. 0 takes no samples. What is learnt is the same either way.",
+    )
+    sample_tokens: int = Field(
+        default=48,
+        ge=1,
+        le=256,
+        title="Longest sample, tokens",
+        description="A sample that has not come to its end by then is cut. Longer ones take time from the training.",
+    )
     template_arguments: dict[str, str | bool | int] = Field(
         default_factory=dict,
         max_length=16,

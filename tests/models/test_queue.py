@@ -4,13 +4,14 @@ import pytest
 from sqlalchemy import insert, select
 
 from models.db.engine import Database
+from models.db.store import queue
 from models.db.store.queue import MOST_REMARKS
 from models.db.store.system import SystemStore
 from models.db.store.team import TeamStore
 from models.db.tables import Blob, Job, JobEvent, db_now
 from models.domain.errors import Code, Conflict, JobFailed, LeaseLost
 from models.domain.job import CancelWish, HeldReason, JobState, Lane, Phase
-from models.domain.progress import Evaluated, PhaseBegan, Remarked, StepDone
+from models.domain.progress import LONGEST_SAMPLED, Evaluated, PhaseBegan, Remarked, Sampled, StepDone
 from tests.people import make_job, make_member
 
 
@@ -177,6 +178,39 @@ def test_what_a_child_says_becomes_rows_and_a_repeated_step_overwrites_its_point
         assert [point.value for point in store.metrics(job.id, "eval_loss")] == [1.7]
         assert "hi" in [event.message for event in store.events(job.id, limit=20).items]
     assert (reload(database, job).done, reload(database, job).total) == (2, 9)
+
+
+def sampled(step: int, question: int = 0, answer: str = "so") -> Sampled:
+    return Sampled(step=step, question=question, prompt="Why?", answer=answer, reference="because")
+
+
+def test_samples_are_kept_apart_from_events_and_a_repeated_step_replaces_its_own(database):
+    job = make_job(database)
+    claimed = claim(database)
+    with database.write() as session:
+        store = SystemStore(session)
+        store.record(job.id, claimed.fence, [sampled(0), sampled(0, 1), sampled(4, answer="first"), sampled(40)])
+        store.record(job.id, claimed.fence, [sampled(4, answer="a\0b" + "x" * 5000)])
+    with database.read() as session:
+        store = TeamStore(session, SystemStore(session).principal())
+        found = store.samples(job.id, limit=10)
+        assert [(one.step, one.question) for one in found] == [(4, 0), (40, 0), (0, 1), (0, 0)]
+        assert found[0].answer.startswith("a\ufffdbxx") and len(found[0].answer) == LONGEST_SAMPLED
+        assert [one.step for one in store.samples(job.id, limit=2, after=found[1].id)] == [0, 0]
+        assert [one.question for one in store.samples(job.id, limit=2, oldest_first=True)] == [0, 1]
+        assert {event.type for event in store.events(job.id, limit=50).items} == {"moved"}
+        assert {event.kind for event in store.told(job.id, limit=50)} == {"moved"}
+
+
+def test_a_job_keeps_so_many_samples_and_no_more(database, monkeypatch):
+    monkeypatch.setattr(queue, "MOST_SAMPLES", 3)
+    job = make_job(database)
+    claimed = claim(database)
+    with database.write() as session:
+        SystemStore(session).record(job.id, claimed.fence, [sampled(step) for step in range(6)])
+    with database.read() as session:
+        kept = TeamStore(session, SystemStore(session).principal()).samples(job.id, limit=10)
+    assert [one.step for one in kept] == [2, 1, 0]
 
 
 def test_a_phase_that_comes_back_is_one_event_and_stays_the_jobs_phase(database):

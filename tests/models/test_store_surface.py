@@ -120,6 +120,7 @@ LISTS = {
     "recent": lambda store, ids: store.recent(ids["job"]),
     "told": lambda store, ids: store.told(ids["job"], limit=5),
     "log_tail": lambda store, ids: store.log_tail(ids["job"]),
+    "samples": lambda store, ids: store.samples(ids["job"], limit=5),
     "links": lambda store, ids: store.links(),
     "search_adapters": lambda store, ids: store.search_adapters("", limit=5, offset=0)[0],
     "search_merges": lambda store, ids: store.search_merges("", limit=5, offset=0)[0],

@@ -59,6 +59,7 @@ ACTS = [
     act("GET /api/v1/jobs/{job_id}/events", READ, Kind.JOB),
     act("GET /api/v1/jobs/{job_id}/log", READ, Kind.JOB),
     act("GET /api/v1/jobs/{job_id}/metrics", READ, Kind.JOB),
+    act("GET /api/v1/jobs/{job_id}/samples", READ, Kind.JOB),
     act("POST /api/v1/jobs/{job_id}/cancel", CHANGE, Kind.JOB),
     act("GET /api/v1/adapters/{adapter}", READ, Kind.ADAPTER),
     act("GET /api/v1/adapters/{adapter}/download", READ, Kind.ADAPTER),

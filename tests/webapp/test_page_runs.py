@@ -9,7 +9,7 @@ from models.db.store.team import TeamStore
 from models.domain.access import Role
 from models.domain.errors import Code, JobFailed
 from models.domain.job import JobKind
-from models.domain.progress import Remarked
+from models.domain.progress import Remarked, Sampled
 from tests.browser import chromium, site
 from tests.runs import Run
 
@@ -37,6 +37,10 @@ def curve(page: Page) -> str:
     )
 
 
+def sampled(step: int, answer: str) -> Sampled:
+    return Sampled(step=step, question=0, prompt="Why?", answer=answer, reference="because")
+
+
 def test_a_run_moves_while_one_looks_survives_a_lost_connection_and_stops_when_asked(site):
     house, anna = site.house, site.person()
     base = house.base("smollm2")
@@ -47,6 +51,20 @@ def test_a_run_moves_while_one_looks_survives_a_lost_connection_and_stops_when_a
     expect(page.get_by_text("10 of 100 steps")).to_be_visible()
     drawn, width = curve(page), bar_width(page)
     assert width == 10
+
+    # what the model says, from the base's own answer on; what was unfolded stays so
+    samples = page.locator('[data-key="samples"]')
+    expect(samples).to_contain_text("The first sample comes with the first evaluation")
+    run.say(*(sampled(step, HOSTILE) for step in (0, 5, 10, 15)))
+    expect(samples.locator('[data-key="answer-0-15"]')).to_contain_text(HOSTILE)
+    expect(samples).to_contain_text("Expected")
+    expect(samples.get_by_text("Before training")).to_be_hidden()
+    samples.get_by_text("Earlier answers (1)").click()
+    expect(samples.get_by_text("Before training")).to_be_visible()
+    run.say(sampled(20, "the newest"))
+    expect(samples.locator(".tr-answers > div").nth(1)).to_contain_text("the newest")
+    expect(samples.get_by_text("Before training")).to_be_visible()
+    assert page.evaluate("window.hacked") is None
 
     # the log follows only while somebody is at its end
     log = page.locator(".tr-log")

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from models.domain.job import JobKind, Phase
-from models.domain.run import RunRow, RunSeen
+from models.domain.run import AnswerSeen, RunRow, RunSeen
 from webapp.views.curve import chart, limits, sparkline, thin
-from webapp.views.run import speeds
+from webapp.views.run import below, speeds
 from webapp.views.run_list import run_row, runs_list
 from webapp.views.run_words import KINDS, PHASES, differing, event_words, name_of, phase_word, settings_of, state_word
 
@@ -187,3 +187,58 @@ def test_a_bar_is_never_over_full_and_unknown_where_nothing_was_counted():
 def test_speed_is_trained_tokens_by_the_seconds_of_the_same_step():
     curves = {"trained_tokens": [(1, 100.0), (2, 90.0)], "step_seconds": [(2, 3.0)]}
     assert speeds(curves) == [(2, 30.0)]
+
+
+def samples_of(samples=(), **changed) -> str:
+    html = str(below(seen(**changed), events=[], has_more=False, log_tail=None, merges=[], samples=samples))
+    return html.partition('data-key="events"')[0]
+
+
+def answer(step: int, text: str = "so", **changed) -> AnswerSeen:
+    known = {"id": step, "at": NOW, "question": 0, "prompt": "Why?", "reference": "because", "is_cut": False}
+    return AnswerSeen(**(known | {"step": step, "answer": text} | changed))
+
+
+def test_samples_stand_by_question_with_the_newest_first_and_the_rest_folded_away():
+    html = samples_of(
+        [answer(step, f"after {step}") for step in (0, 2, 4, 6, 8)] + [answer(8, question=2, prompt="Who?")]
+    )
+    assert html.index("Why?") < html.index("Expected") < html.index("after 8") < html.index("after 4")
+    assert (
+        html.index("after 4")
+        < html.index("Earlier answers (2)")
+        < html.index("after 2")
+        < html.index("Before training")
+    )
+    assert html.index("Before training") < html.index("after 0") < html.index("Who?")
+    assert html.count("<section") == 2 and html.count("<details") == 1
+
+
+def test_a_sample_that_was_cut_or_empty_says_so_and_a_long_one_is_shortened():
+    html = samples_of([answer(1, "It was", is_cut=True), answer(2, ""), answer(3, "x" * 5000, is_cut=True)])
+    assert "It was …" in html and "no words" in html
+    assert "x" * 799 + "…<" in html and "x" * 800 not in html
+
+
+def test_what_a_model_says_is_never_markup():
+    hostile = "</template><script>alert(1)</script>"
+    html = samples_of([answer(1, hostile, prompt=hostile, reference=hostile)])
+    assert "<script" not in html and html.count("&lt;script&gt;") == 3
+
+
+@pytest.mark.parametrize(
+    ("data", "changed", "words"),
+    [
+        ({}, {}, "The first sample comes with the first evaluation, before step 1"),
+        ({"sample_rows": 0}, {}, "Samples are switched off for this run."),
+        ({"validation_fraction": 0}, {}, "No rows are held out in this run"),
+        ({"validation_fraction": 0, "validation_file": "file-2"}, {}, "The first sample comes with"),
+        ({}, {"state": "failed"}, "This run took no samples."),
+    ],
+)
+def test_a_run_without_samples_says_why(data, changed, words):
+    assert words in samples_of(spec=SPEC | {"data": SPEC["data"] | data}, **changed)
+
+
+def test_what_is_no_training_has_no_samples():
+    assert "Samples" not in samples_of(kind=JobKind.TOY, spec={"count": 1})

@@ -3,15 +3,15 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, select
 
 from models.db.store.system import SystemStore
 from models.db.store.team import TeamStore
-from models.db.tables import Metric
+from models.db.tables import JobEvent, Metric
 from models.domain.access import Role
 from models.domain.errors import Code, JobFailed, NotFound
 from models.domain.job import CancelWish, HeldReason, JobKind, JobState
-from models.domain.progress import seconds_left
+from models.domain.progress import Sampled, seconds_left
 from tests.runs import Run
 from webapp.actions.show_run import run_curves, show_run
 from webapp.actions.show_runs import PAGE_ROWS, RunsAsked, compare_runs, list_runs
@@ -112,6 +112,7 @@ def test_a_held_job_has_no_place_and_says_why_it_waits(house, anna, base):
 def test_another_teams_runs_do_not_exist_and_its_people_are_not_named(house, anna, base):
     bert = house.person(team=house.team("others"))
     run = Run(house, anna, base=base, suffix="secret").claim().feed(range(1, 4), 9)
+    run.say(sampled(0))
     own = list_runs(house.deps, bert.principal, RunsAsked())
     assert run.id not in {found.row.id for found in own.runs}
     assert all(found.row.owner is None for found in own.runs)  # the installation's own imports, by whoever
@@ -124,8 +125,41 @@ def test_another_teams_runs_do_not_exist_and_its_people_are_not_named(house, ann
         assert store.log_tail(run.id) is None and store.sparks([run.id]) == {} and store.paces([run.id]) == {}
         assert store.curves(run.id, ("train_loss",)) == store.curves(run.id, ("train_loss",), every=2) == {}
         assert store.sums(run.id, ("step_seconds",)) == store.recent(run.id) == {}
-        assert store.told(run.id, limit=5) == []
+        assert store.told(run.id, limit=5) == store.samples(run.id, limit=5) == []
         assert store.places_in_queue([Run(house, anna, base=base).id]) == {}
+
+
+def sampled(step: int, question: int = 0) -> Sampled:
+    return Sampled(step=step, question=question, prompt="Why?", answer=f"after {step}", reference="because")
+
+
+def test_a_run_shows_its_newest_samples_and_the_bases_own_and_programs_read_all(house, anna, base):
+    run = Run(house, anna, base=base).claim()
+    run.say(*(sampled(step, question) for step in range(0, 30, 2) for question in (0, 1)))
+    seen = show_run(house.deps, anna.principal, run.id).samples
+    assert [one.step for one in seen if one.question == 0] == [*range(28, 4, -2), 2, 0]
+    assert {event.kind for event in show_run(house.deps, anna.principal, run.id).events} == {"moved", "phase"}
+    path = f"/api/v1/jobs/{run.id}/samples?limit=20"
+    page = house.client.get(path, headers=anna.headers).json()
+    assert page["has_more"] and len(page["data"]) == 20
+    assert page["data"][0].items() >= {
+        "object": "sample", "step": 28, "question": 1, "prompt": "Why?", "answer": "after 28", "reference": "because",
+        "is_cut": False,
+    }.items()  # fmt: skip
+    rest = house.client.get(f"{path}&after={page['data'][-1]['id']}", headers=anna.headers).json()
+    assert [one["step"] for one in rest["data"]] == [8, 8, 6, 6, 4, 4, 2, 2, 0, 0]
+    assert not rest["has_more"]
+    assert house.client.get(f"{path}&after=sample-x", headers=anna.headers).status_code == 400
+
+
+def test_samples_quote_rows_and_go_with_the_run(house, anna, base):
+    run = Run(house, anna, base=base).claim()
+    run.say(sampled(0))
+    run.fail(JobFailed("it broke"))
+    assert show_run(house.deps, anna.principal, run.id).samples
+    assert house.client.delete(f"/api/v1/jobs/{run.id}", headers=anna.headers).status_code == 200
+    with house.deps.database.read() as session:
+        assert session.scalars(select(JobEvent).where(JobEvent.type == "sample")).all() == []
 
 
 def test_a_run_tells_its_failure_its_log_and_its_events_and_offers_a_viewer_no_buttons(house, anna, base):

@@ -32,6 +32,7 @@ ACTS = [
     Act("read a job", "job", "GET", "/api/v1/jobs/{}", "maker member viewer owner"),
     Act("read a job's events", "job", "GET", "/api/v1/jobs/{}/events", "maker member viewer owner"),
     Act("read its metrics", "job", "GET", "/api/v1/jobs/{}/metrics", "maker member viewer owner"),
+    Act("read its samples", "job", "GET", "/api/v1/jobs/{}/samples", "maker member viewer owner"),
     Act("cancel a job", "job", "POST", "/api/v1/jobs/{}/cancel", "maker owner"),
     Act("read an adapter", "adapter", "GET", "/api/v1/adapters/{}", "maker member viewer owner"),
     Act("download it", "adapter", "GET", "/api/v1/adapters/{}/download", "maker member viewer owner"),

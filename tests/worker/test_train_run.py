@@ -5,14 +5,18 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
 from models.domain.adapter import AdapterManifest
 from models.domain.errors import AppError, Code
 from models.domain.job import CancelWish
+from tests.tiny import STOP_ID
 from tests.training import TREE_SHA256, conversations, losses, training_job, write_rows
+from worker.data.render import Renderer
 from worker.jobdir import newest_valid_checkpoint
 from worker.loading import verify_adapter
 from worker.stop import Stop
+from worker.train import samples
 from worker.train.run import run
 
 
@@ -179,3 +183,85 @@ def test_a_broken_validation_file_is_named_as_such(tmp_path):
     with pytest.raises(AppError) as caught:
         run(jobdir, Stop())
     assert caught.value.code is Code.INVALID_VALIDATION_FILE
+
+
+@pytest.mark.parametrize("quantisation", ["none", "nf4"])
+def test_samples_come_with_every_evaluation_and_change_nothing_of_what_is_learnt(tmp_path, quantisation):
+    held_out = [*conversations()[:2], conversations()[0], {"messages": conversations(4)[3]["messages"] * 2}]
+    without, with_samples = (
+        training_job(
+            tmp_path / str(rows), validation=held_out, quantisation=quantisation, epochs=3, save_every=2,
+            options={"dropout": 0.1}, data={"sample_rows": rows, "sample_tokens": 12},
+        )
+        for rows in (0, 4)
+    )  # fmt: skip
+    run(without, Stop()), run(with_samples, Stop())
+    for path in without.out.iterdir():
+        assert path.read_bytes() == (with_samples.out / path.name).read_bytes(), path.name
+    assert losses(without) == losses(with_samples)
+    assert said(without, "sample") == []
+    told = said(with_samples, "sample")
+    assert [(one.step, one.question) for one in told] == [(step, row) for step in (0, 3, 6, 9) for row in (0, 1, 2)]
+    assert [(one.prompt, one.reference) for one in told[:3]] == [
+        ("Which colour has number 0?", "red"), ("Which colour has number 1??", "greengreen"),
+        ("Which colour has number 3????", "greygrey"),
+    ]  # fmt: skip
+    assert len({one.answer for one in told if one.question == 0}) > 1
+
+
+def test_a_sample_ends_where_the_model_ends_and_says_what_it_has_learnt(tmp_path):
+    row = {"messages": [{"role": "user", "content": "Say it"}, {"role": "assistant", "content": "abab"}]}
+    jobdir = training_job(
+        tmp_path, rows=[row] * 12, validation=[row], epochs=20, learning_rate=0.03, evaluate_every=100,
+        options={"rank": 16},
+    )  # fmt: skip
+    run(jobdir, Stop())
+    first, *_, last = said(jobdir, "sample")
+    assert (last.answer, last.is_cut) == ("abab", False)
+    assert first.step == 0 and first.answer != "abab"
+
+
+def test_a_sample_is_what_chat_would_answer(tmp_path):
+    """Against transformers' own greedy decoding, from the prompt as the base's template writes it."""
+    jobdir = training_job(tmp_path, validation=conversations()[:1], data={"sample_tokens": 9})
+    run(jobdir, Stop())
+    base = jobdir.inputs / "base"
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    ids = torch.tensor([Renderer.from_folder(base).prompt(conversations()[0]["messages"][:1])])
+    told = model.generate(
+        input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=9, do_sample=False, eos_token_id=STOP_ID
+    )
+    told = told[0, ids.shape[1] :].tolist()
+    expected = Renderer.from_folder(base).tokenizer.decode(told, skip_special_tokens=True).strip()
+    assert said(jobdir, "sample")[0].answer == expected.replace("\0", "\ufffd")
+
+
+def test_a_base_that_cannot_be_sampled_trains_on_with_one_remark(tmp_path, monkeypatch):
+    def no_cache(**_):
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(samples, "DynamicCache", no_cache)
+    jobdir = training_job(tmp_path, validation=conversations()[:4], epochs=2, data={"sample_rows": 4})
+    assert run(jobdir, Stop()).status == "succeeded"
+    (remark,) = [one for one in said(jobdir, "message") if "sample" in one.text]
+    assert remark.text.startswith("no sample at step 0, and none from here on: the device has no memory left")
+    assert said(jobdir, "sample") == []
+
+
+def test_no_sample_is_longer_than_the_base_can_read(tmp_path):
+    """The tiny base reads 512 tokens, this prompt has about 500."""
+    row = {"messages": [{"role": "user", "content": "x" * 470}, {"role": "assistant", "content": "y"}]}
+    jobdir = training_job(tmp_path, validation=[row], data={"sample_tokens": 256})
+    run(jobdir, Stop())
+    prompt = len(Renderer.from_folder(jobdir.inputs / "base").prompt(row["messages"][:1]))
+    assert 470 < prompt < 512
+    assert all(len(one.answer.encode()) <= 4 * (512 - prompt) for one in said(jobdir, "sample"))
+    assert len(said(jobdir, "sample")) == 2
+
+
+def test_plain_texts_are_no_questions_and_that_is_said(tmp_path):
+    jobdir = training_job(tmp_path, validation=[{"messages": conversations()[0]["messages"]}])
+    write_rows(jobdir.inputs / "validation.jsonl", [{"text": "All that is held out."}])
+    run(jobdir, Stop())
+    assert said(jobdir, "eval") and not said(jobdir, "sample")
+    assert any("no samples are taken" in one.text for one in said(jobdir, "message"))

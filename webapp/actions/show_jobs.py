@@ -9,6 +9,7 @@ from models.db.tables import Adapter, Checkpoint, Job, JobEvent, Merge, Metric
 from models.domain.access import Principal
 from models.domain.errors import NotFound
 from models.domain.job import JobKind, JobState
+from models.domain.run import AnswerSeen
 from webapp.deps import Deps
 
 Event = JobEvent
@@ -70,6 +71,15 @@ def job_events(
         store = TeamStore(session, principal)
         store.job(job_id, kinds=kinds)
         return store.events(job_id, limit=limit, after=after)
+
+
+def job_samples(deps: Deps, principal: Principal, job_id: str, *, limit: int, after: int | None) -> Page[AnswerSeen]:
+    """What the model said to held-out questions while it trained, newest first."""
+    with deps.database.read() as session:
+        store = TeamStore(session, principal)
+        store.job(job_id)
+        found = store.samples(job_id, limit=limit + 1, after=after)
+        return Page(found[:limit], len(found) > limit)
 
 
 def job_log(deps: Deps, principal: Principal, job_id: str) -> str | None:

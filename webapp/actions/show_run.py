@@ -7,7 +7,7 @@ from models.db.store.team import TeamStore
 from models.domain.access import Principal
 from models.domain.errors import NotFound
 from models.domain.job import JobKind
-from models.domain.run import Curve, Made, RunSeen, Told
+from models.domain.run import AnswerSeen, Curve, Made, RunSeen, Told
 from webapp.actions.show_runs import seen_runs
 from webapp.deps import Deps
 
@@ -15,13 +15,15 @@ LINES = ("train_loss", "eval_loss", "learning_rate", "grad_norm")
 SUMS = ("trained_tokens", "step_seconds")
 MOST_STEPS = 2000  # more than a chart shows: a page that asks each second must not carry every step of a long run
 EVENTS_SHOWN = 100
+SAMPLES_SHOWN = 24  # the newest; and the first of each question
+MOST_QUESTIONS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunDetail:
     """`events` newest first, at most EVENTS_SHOWN. `recent` are the last steps of each series.
 
-    `merges` were made of this run's adapter.
+    `samples` newest first: SAMPLES_SHOWN, and the first of each question. `merges` were made of this run's adapter.
     """
 
     run: RunSeen
@@ -29,6 +31,7 @@ class RunDetail:
     has_more_events: bool
     log_tail: str | None
     recent: dict[str, Curve]
+    samples: tuple[AnswerSeen, ...]
     merges: tuple[Made, ...]
     may_change: bool
     seen_at: datetime
@@ -54,10 +57,20 @@ def show_run(deps: Deps, principal: Principal, job_id: str) -> RunDetail:
             has_more_events=len(events) > EVENTS_SHOWN,
             log_tail=store.log_tail(job_id),
             recent=store.recent(job_id) if row.kind == JobKind.TRAIN else {},
+            samples=_samples(store, job_id) if row.kind == JobKind.TRAIN else (),
             merges=tuple(Made(id=merge.id, name=merge.name, run=merge.job_id) for merge in merges),
             may_change=store.may_change(row),
             seen_at=now,
         )
+
+
+def _samples(store: TeamStore, job_id: str) -> tuple[AnswerSeen, ...]:
+    newest = store.samples(job_id, limit=SAMPLES_SHOWN)
+    if len(newest) < SAMPLES_SHOWN:
+        return tuple(newest)
+    known = {one.id for one in newest}
+    first = store.samples(job_id, limit=MOST_QUESTIONS, oldest_first=True)
+    return (*newest, *(one for one in reversed(first) if one.id not in known))
 
 
 def run_curves(deps: Deps, principal: Principal, job_id: str) -> dict[str, Curve]:

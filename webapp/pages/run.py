@@ -91,6 +91,7 @@ def _update(chart: view.Chart | None, limits: Any) -> Any:
 def _below(seen: RunDetail) -> Any:
     return view.below(
         seen.run, events=seen.events, has_more=seen.has_more_events, log_tail=seen.log_tail, merges=seen.merges,
+        samples=seen.samples,
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from models.domain.job import TERMINAL, JobKind, JobState
-from models.domain.run import Curve, Made, RunSeen, Told
+from models.domain.run import AnswerSeen, Curve, Made, RunSeen, Told
 from models.domain.training import TrainingSpec
 from webapp.views import train_yaml
 from webapp.views.curve import chart, limits
@@ -18,6 +18,9 @@ from webapp.views.run_list import run_row, share_of, steps_of
 from webapp.views.run_words import KINDS, STATES, advice, event_words, name_of, phase_word, settings_of
 
 X, Y, LINE = "step", "value", "line"
+
+NEWEST_ANSWERS = 3  # of a question; those before them are folded away
+SHOWN_SAMPLE = 800  # characters; programs read all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +69,9 @@ def below(
     has_more: bool,
     log_tail: str | None,
     merges: Sequence[Made],
+    samples: Sequence[AnswerSeen],
 ) -> Markup:
-    """Events, log, settings and lineage."""
+    """Samples, events, log, settings and lineage."""
     told = [
         {
             "id": event.id,
@@ -84,6 +88,9 @@ def below(
         events=told,
         has_more=has_more,
         log=log_tail,
+        is_training=run.row.kind == JobKind.TRAIN,
+        questions=questions(samples),
+        no_samples=None if samples else _no_samples(run),
         lineage=lineage(run, merges),
         settings=list(settings_of(run.row).items()),
         yaml=yaml_of(run),
@@ -149,6 +156,48 @@ def yaml_of(run: RunSeen) -> str | None:
         return None
     names = train_yaml.Names(base=row.base_name, training_file=row.dataset_name)
     return train_yaml.write(TrainingSpec.model_validate(row.spec), names)
+
+
+def questions(samples: Sequence[AnswerSeen]) -> list[dict[str, Any]]:
+    """Each held-out question with its answers, newest first: the last few, and those before them."""
+    found: dict[int, list[AnswerSeen]] = {}
+    for one in sorted(samples, key=lambda one: -one.step):
+        found.setdefault(one.question, []).append(one)
+    return [
+        {
+            "number": number,
+            "prompt": _shown(answers[0].prompt),
+            "reference": _shown(answers[0].reference),
+            "newest": [_answer(one) for one in answers[:NEWEST_ANSWERS]],
+            "earlier": [_answer(one) for one in answers[NEWEST_ANSWERS:]],
+        }
+        for number, answers in sorted(found.items())
+    ]
+
+
+def _answer(one: AnswerSeen) -> dict[str, Any]:
+    text = _shown(one.answer)
+    return {
+        "step": one.step,
+        "when": f"Step {one.step}" if one.step else "Before training",
+        "text": text + " …" if one.is_cut and not text.endswith("…") else text,
+    }
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= SHOWN_SAMPLE else text[: SHOWN_SAMPLE - 1] + "…"
+
+
+def _no_samples(run: RunSeen) -> str:
+    """Why none are shown."""
+    data = run.row.spec.get("data", {})
+    if not data.get("sample_rows", 1):
+        return "Samples are switched off for this run."
+    if not data.get("validation_file") and not data.get("validation_fraction", 1):
+        return "No rows are held out in this run, so there is no question to sample."
+    if JobState(run.row.state) in TERMINAL:
+        return "This run took no samples."
+    return "The first sample comes with the first evaluation, before step 1: what the base itself answers."
 
 
 def _question(run: RunSeen) -> str:

@@ -37,6 +37,7 @@ GROUPS = {
     "epochs": Group.SCHEDULE, "learning_rate": Group.SCHEDULE, "batch_rows": Group.BATCH,
     "micro_batch_rows": Group.BATCH, "max_length": Group.BATCH, "over_long": Group.BATCH, "train_on": Group.BATCH,
     "template_arguments": Group.BATCH, "evaluate_every": Group.EVALUATION, "save_every": Group.EVALUATION,
+    "sample_rows": Group.EVALUATION, "sample_tokens": Group.EVALUATION,
 }  # fmt: skip
 LONGEST_NAME = 64
 

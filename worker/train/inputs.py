@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import NoReturn
 
 from pydantic import BaseModel, ConfigDict
+from tokenizers import Tokenizer
 
-from models.domain.errors import Code, JobFailed
-from models.domain.example import Example
+from models.domain.errors import Code, Invalid, JobFailed
+from models.domain.example import Conversation, Example, Role
 from models.domain.ids import Sha256
-from models.domain.training import TrainingSpec
+from models.domain.training import TrainingSpec, TrainOn
 from worker.data.intake import examine, read_examples, sentence
 from worker.data.render import Rendered, Renderer
-from worker.data.split import split
+from worker.data.split import group_of, split
 from worker.jobdir import sha256_of
 
 
@@ -32,14 +33,28 @@ class TrainingFacts(BaseModel):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Question:
+    """A held-out question: the prompt as chat sends it, in words what was asked last, and the row's own answer."""
+
+    prompt_ids: tuple[int, ...]
+    prompt: str
+    reference: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rows:
-    """Sequences to train on and to validate with; `remarks` are sentences for people."""
+    """Sequences to train on and to validate with; `remarks` are sentences for people.
+
+    `questions` are answered at every evaluation, for people to read.
+    """
 
     training: tuple[Rendered, ...]
     validation: tuple[Rendered, ...]
     remarks: tuple[str, ...]
     training_sha256: Sha256
     stop_token_ids: tuple[int, ...]
+    questions: tuple[Question, ...]
+    tokenizer: Tokenizer
 
     @property
     def lengths(self) -> list[int]:
@@ -70,9 +85,13 @@ def read_inputs(inputs: Path, spec: TrainingSpec, facts: TrainingFacts, now: dat
     if dropped:
         remarks.append(f"{dropped} rows are longer than {spec.data.max_length} tokens and are left out.")
     remarks += list(dict.fromkeys(note for row in training for note in row.notes))
+    questions = _questions(renderer, held_out, spec)
+    if validation and spec.data.sample_rows and not questions:
+        remarks.append("no held-out row holds a question that fits, so no samples are taken.")
     return Rows(
         training=tuple(training), validation=tuple(validation), remarks=tuple(remarks),
-        training_sha256=training_sha256, stop_token_ids=renderer.stop_token_ids,
+        training_sha256=training_sha256, stop_token_ids=renderer.stop_token_ids, questions=questions,
+        tokenizer=renderer.tokenizer,
     )  # fmt: skip
 
 
@@ -120,6 +139,38 @@ def _render(
         sequences += rendered
         dropped += not rendered
     return sequences, dropped
+
+
+def _questions(renderer: Renderer, examples: Sequence[tuple[int, Example]], spec: TrainingSpec) -> tuple[Question, ...]:
+    """The first question of the first held-out rows, each once; plain texts ask nothing."""
+    found: dict[str, Question] = {}
+    for _, example in examples:
+        if len(found) >= spec.data.sample_rows:
+            break
+        if isinstance(example, Conversation) and (question := _question(renderer, example, spec)) is not None:
+            found.setdefault(group_of(example), question)
+    return tuple(found.values())
+
+
+def _question(renderer: Renderer, talk: Conversation, spec: TrainingSpec) -> Question | None:
+    """Up to the first answer that counts; None where it is too long, or this base cannot write it."""
+    turns = talk.turns
+    first = next((i for i, turn in enumerate(turns) if turn.role is Role.ASSISTANT and turn.weight), None)
+    if not first:
+        return None
+    asked = talk.model_copy(update={"turns": turns[: first + 1]})
+    try:
+        rendered = renderer.render(
+            asked, TrainOn.LAST_TURN, spec.data.max_length, template_arguments=spec.data.template_arguments
+        )
+    except Invalid:
+        return None
+    if not rendered:
+        return None
+    ids, span = rendered[0].ids, rendered[0].spans[0]
+    prompt = next((turn.content for turn in reversed(turns[:first]) if turn.role is Role.USER), turns[0].content)
+    reference = renderer.tokenizer.decode(ids[span.start : span.end], skip_special_tokens=True)
+    return Question(prompt_ids=tuple(ids[: span.start]), prompt=prompt.strip(), reference=reference.strip())
 
 
 def _check_masks(training: Sequence[Rendered], stop_token_ids: tuple[int, ...], spec: TrainingSpec) -> None:

@@ -29,6 +29,7 @@ from worker.train.loss import MeanLoss, TokenLoss, batch_of, evaluate
 from worker.train.plan import MicroBatch, Plan, cut_rows, plan_batches
 from worker.train.proof import check_finite, prove
 from worker.train.results import figures, manifest_of
+from worker.train.samples import Sampler
 from worker.train.setting import Setting, set_up
 from worker.train.trainer import PlannedSteps, PlannedTrainer, training_arguments
 from worker.train.watcher import Watcher
@@ -99,6 +100,9 @@ def _fit(setting: Setting, rows: Rows, now: datetime, before: tuple[Path, Story]
     watcher = Watcher(
         jobdir, stop, plan=plan, schedule=schedule, story=story,
         evaluate=_evaluation(model, loss, rows.validation, micro, setting.device),
+        sample=Sampler(
+            jobdir, stop, model, rows, tokens=setting.spec.data.sample_tokens, context=setting.shapes.context_length
+        ),
     )  # fmt: skip
     trainer = PlannedTrainer(
         model,
@@ -158,7 +162,8 @@ def _story(setting: Setting, rows: Rows, plan: Plan, micro: MicroBatch, now: dat
     trained = hashlib.sha256(plan.sha256().encode())
     for row in (*rows.training, *rows.validation):
         trained.update(repr((row.ids, row.spans)).encode())
-    wish = setting.spec.model_dump_json(exclude={"suffix"})
+    # Neither a name nor a sample changes what is learnt.
+    wish = setting.spec.model_dump_json(exclude={"suffix": True, "data": {"sample_rows", "sample_tokens"}})
     return Story(
         plan_sha256=trained.hexdigest(),
         training_sha256=rows.training_sha256,

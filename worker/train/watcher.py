@@ -14,9 +14,14 @@ from worker.train.loss import MeanLoss
 from worker.train.plan import Plan
 from worker.train.trainer import StepFigures, Wish
 
+MOST_SAMPLED = 100  # evaluations of one run
+
 
 class Watcher:
-    """Keeps the story that travels with every checkpoint. `evaluate` is None where there are no validation rows."""
+    """Keeps the story that travels with every checkpoint. `evaluate` is None where there are no validation rows.
+
+    `sample` is told the step after an evaluation; it says what the model answers, and never raises.
+    """
 
     def __init__(
         self,
@@ -27,11 +32,14 @@ class Watcher:
         schedule: ScheduleSpec,
         story: Story,
         evaluate: Callable[[], MeanLoss] | None,
+        sample: Callable[[int], None],
     ) -> None:
-        self.story = story
+        self.story, self._sample = story, sample
         self._jobdir, self._stop, self._plan, self._evaluate = jobdir, stop, plan, evaluate
         self._total = len(plan.steps)
         self._evaluate_every = schedule.evaluate_every or plan.steps_per_epoch
+        # A run that measures very often is not sampled each time; the first and the last time it always is.
+        self._sample_every = -(-(self._total // self._evaluate_every) // MOST_SAMPLED) or 1
         self._save_every = schedule.save_every or plan.steps_per_epoch
 
     def begin(self) -> None:
@@ -81,4 +89,6 @@ class Watcher:
             )
         self.story.losses.append((step, mean.loss_per_token))
         self._jobdir.say(Evaluated(step=step, loss_per_token=mean.loss_per_token, trained_tokens=mean.trained_tokens))
+        if step in (0, self._total) or step // self._evaluate_every % self._sample_every == 0:
+            self._sample(step)
         self._jobdir.say(PhaseBegan(phase=Phase.TRAINING))

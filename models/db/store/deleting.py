@@ -7,13 +7,13 @@ the business of `models.db.store.garbage`, which also keeps what a job submitted
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, update
 
 from models.db.store.scope import absent
 from models.db.store.team_data import TeamData
 from models.db.store.team_jobs import TeamJobs
 from models.db.store.team_models import TeamModels
-from models.db.tables import Adapter, Dataset, DatasetVersion, Job, Link, Merge, db_now
+from models.db.tables import Adapter, Dataset, DatasetVersion, Job, JobEvent, Link, Merge, db_now
 from models.domain.access import Kind, Verb
 from models.domain.errors import Conflict
 from models.domain.job import TERMINAL, JobKind, JobState
@@ -65,7 +65,7 @@ class TeamDeleting(TeamData, TeamJobs, TeamModels):
         return removed
 
     def delete_job(self, job_id: str) -> Removed:
-        """An ended job leaves the history; what it made stays."""
+        """An ended job leaves the history; what it made stays. Its samples quote rows of the data and go at once."""
         job = self.job(job_id, Verb.DELETE)
         gone = self.session.execute(
             update(Job)
@@ -75,6 +75,7 @@ class TeamDeleting(TeamData, TeamJobs, TeamModels):
         )
         if gone.rowcount != 1:  # type: ignore[attr-defined]
             raise Conflict(f"The job {job.id} is {job.state}; only one that has ended can be deleted. Cancel it first.")
+        self.session.execute(delete(JobEvent).where(JobEvent.job_id == job.id, JobEvent.type == "sample"))
         return Removed(
             adapters=self._count(Adapter.job_id == job.id, Adapter.deleted_at.is_(None)),
             merges=self._count(Merge.job_id == job.id, Merge.deleted_at.is_(None)),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CursorResult, Update, func, insert, select, update
+from sqlalchemy import CursorResult, Update, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -17,9 +17,10 @@ from models.db.store.garbage import remember
 from models.db.tables import Blob, Checkpoint, Job, JobEvent, Lease, Metric, Worker, db_now
 from models.domain.errors import AppError, Code, JobFailed, LeaseLost
 from models.domain.job import CancelWish, HeldReason, JobState, Lane, Phase, check_move
-from models.domain.progress import CheckpointSaved, Evaluated, PhaseBegan, Progressed, Remarked, Said, StepDone
+from models.domain.progress import CheckpointSaved, Evaluated, PhaseBegan, Progressed, Remarked, Said, Sampled, StepDone
 
 MOST_REMARKS = 1000  # of one job, as events
+MOST_SAMPLES = 1000  # the same; a training spreads its own evenly and stays below
 
 
 class QueueStore:
@@ -90,6 +91,8 @@ class QueueStore:
                     points["eval_loss", item.step] = _point(
                         job_id, fence, "eval_loss", item.step, item.loss_per_token, item
                     )
+                case Sampled():
+                    self._sample(job_id, fence, item)
                 case CheckpointSaved():
                     pass  # `checkpoint_saved` writes its row once it is uploaded
                 case Remarked(level=level, text=text):
@@ -298,6 +301,16 @@ class QueueStore:
             self._event(job_id, fence, "message", text, **columns)
         elif said == MOST_REMARKS:
             self._event(job_id, fence, "message", "what it says from here on is only in its log", **columns)
+
+    def _sample(self, job_id: str, fence: int, said: Sampled) -> None:
+        """A step that an interrupted attempt took already is answered anew, and its sample replaced."""
+        message = f"question {said.question + 1} at step {said.step}"
+        known = (JobEvent.job_id == job_id, JobEvent.type == "sample")
+        self.session.execute(delete(JobEvent).where(*known, JobEvent.message == message))
+        taken = self.session.scalar(select(func.count()).select_from(JobEvent).where(*known)) or 0
+        if taken < MOST_SAMPLES:
+            data = said.model_dump(include={"step", "question", "prompt", "answer", "reference", "is_cut"})
+            self._event(job_id, fence, "sample", message, at=said.at, data=data)
 
     def _event(self, job_id: str, fence: int, type_: str, message: str, **columns: Any) -> None:
         self.session.execute(

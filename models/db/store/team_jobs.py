@@ -133,9 +133,9 @@ class TeamJobs(TeamRuns):
         return job
 
     def events(self, job_id: str, *, limit: int, after: int | None = None) -> Page[JobEvent]:
-        """Newest first."""
+        """Newest first; samples are no events to people, see `samples`."""
         self.job(job_id)
-        query = select(JobEvent).where(JobEvent.job_id == job_id)
+        query = select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.type != "sample")
         if after is not None:
             query = query.where(JobEvent.id < after)
         return self.page(query.order_by(JobEvent.id.desc()), limit)

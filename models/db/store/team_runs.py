@@ -14,7 +14,7 @@ from models.db.tables import Adapter, BaseModel, Dataset, DatasetVersion, Job, J
 from models.domain.access import Kind, Object, Verb, can
 from models.domain.ids import UserId
 from models.domain.job import JobState
-from models.domain.run import Curve, RunRow, Told
+from models.domain.run import AnswerSeen, Curve, RunRow, Told
 
 SPARK_POINTS = 60
 PACE_STEPS = 20
@@ -121,13 +121,27 @@ class TeamRuns(Scoped):
         """The job's events, newest first."""
         query = select(JobEvent.id, JobEvent.at, JobEvent.level, JobEvent.type, JobEvent.message, JobEvent.data)
         query = query.join(Job, Job.id == JobEvent.job_id).where(
-            JobEvent.job_id == job_id, self.within(Job.team_id, shared=True)
+            JobEvent.job_id == job_id, JobEvent.type != "sample", self.within(Job.team_id, shared=True)
         )
         rows = self.session.execute(query.order_by(JobEvent.id.desc()).limit(limit))
         return [
             Told(id=id_, at=at, level=level, kind=kind, message=message, data=data or {})
             for id_, at, level, kind, message, data in rows
         ]
+
+    def samples(
+        self, job_id: str, *, limit: int, after: int | None = None, oldest_first: bool = False
+    ) -> list[AnswerSeen]:
+        """What the model said to held-out questions, newest first; `after` is the id of one already known."""
+        query = select(JobEvent.id, JobEvent.at, JobEvent.data).join(Job, Job.id == JobEvent.job_id)
+        query = query.where(
+            JobEvent.job_id == job_id, JobEvent.type == "sample", Job.deleted_at.is_(None),
+            self.within(Job.team_id, shared=True),
+        )  # fmt: skip
+        if after is not None:
+            query = query.where(JobEvent.id > after if oldest_first else JobEvent.id < after)
+        query = query.order_by(JobEvent.id if oldest_first else JobEvent.id.desc()).limit(limit)
+        return [AnswerSeen(id=id_, at=at, **data) for id_, at, data in self.session.execute(query)]
 
     def _runs(self, columns: Sequence[Any]) -> Select[*tuple[Any, ...]]:
         adapter = and_(

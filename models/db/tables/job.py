@@ -65,7 +65,7 @@ class JobEvent(Base):
     fence: Mapped[int] = mapped_column(Integer)
     at: Mapped[datetime] = mapped_column(UtcDateTime, default=db_now())
     level: Mapped[str] = mapped_column(String(8), default="info")
-    type: Mapped[str] = mapped_column(String(16))  # moved, message, phase, checkpoint
+    type: Mapped[str] = mapped_column(String(16))  # moved, message, phase, checkpoint, sample
     message: Mapped[str] = mapped_column(Text)
     data: Mapped[dict[str, Any] | None] = mapped_column(JSON)
 

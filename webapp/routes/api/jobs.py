@@ -8,8 +8,9 @@ from fastapi import Body as JsonBody
 
 from models.domain.errors import Invalid
 from models.domain.job import CancelWish, JobKind, JobState
+from models.domain.run import AnswerSeen
 from webapp.actions.cancel_job import cancel_job
-from webapp.actions.show_jobs import SERIES, JobSeen, job_events, job_log, job_metrics, list_jobs, show_job
+from webapp.actions.show_jobs import SERIES, JobSeen, job_events, job_log, job_metrics, job_samples, list_jobs, show_job
 from webapp.routes.asking import After, Body, Caller, Limit, Parts, unix
 from webapp.routes.v1.job_objects import error_object, event_object, number_of, progress_object
 
@@ -58,6 +59,13 @@ def log(parts: Parts, caller: Caller, job_id: str) -> dict[str, Any]:
     return {"object": "log", "job": job_id, "text": job_log(parts, caller, job_id)}
 
 
+@router.get("/{job_id}/samples")
+def samples(parts: Parts, caller: Caller, job_id: str, limit: Limit = 20, after: After = None) -> dict[str, Any]:
+    """Held-out questions with what the model said to them after each step that was evaluated, newest first."""
+    page = job_samples(parts, caller, job_id, limit=limit, after=number_of(after, "sample-"))
+    return {"object": "list", "data": [sample_object(seen) for seen in page.items], "has_more": page.has_more}
+
+
 @router.get("/{job_id}/metrics")
 def metrics(
     parts: Parts, caller: Caller, job_id: str, series: Annotated[list[str] | None, Query()] = None
@@ -100,6 +108,20 @@ def job_object(seen: JobSeen) -> dict[str, Any]:
         "attempts": job.attempts,
         "held_reason": job.held_reason,
         "cancel_requested_at": unix(job.cancel_requested_at),
+    }
+
+
+def sample_object(seen: AnswerSeen) -> dict[str, Any]:
+    return {
+        "id": f"sample-{seen.id}",
+        "object": "sample",
+        "at": unix(seen.at),
+        "step": seen.step,
+        "question": seen.question,
+        "prompt": seen.prompt,
+        "answer": seen.answer,
+        "is_cut": seen.is_cut,
+        "reference": seen.reference,
     }
 
 
