@@ -141,7 +141,7 @@ class TeamRuns(Scoped):
         if after is not None:
             query = query.where(JobEvent.id > after if oldest_first else JobEvent.id < after)
         query = query.order_by(JobEvent.id if oldest_first else JobEvent.id.desc()).limit(limit)
-        return [AnswerSeen(id=id_, at=at, **data) for id_, at, data in self.session.execute(query)]
+        return [AnswerSeen(id=id_, at=at, **(data or {})) for id_, at, data in self.session.execute(query)]
 
     def _runs(self, columns: Sequence[Any]) -> Select[*tuple[Any, ...]]:
         adapter = and_(
