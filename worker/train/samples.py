@@ -18,7 +18,7 @@ from worker.jobdir import JobDir
 from worker.stop import Stop
 from worker.train.inputs import Question, Rows
 
-LONGEST_SECONDS = 10.0  # one answer; a large base on a CPU must not sample for longer than it trains
+LONGEST_SECONDS = 5.0  # one answer; a large base on a CPU must not sample for longer than it trains
 
 
 @dataclass(frozen=True, kw_only=True)
