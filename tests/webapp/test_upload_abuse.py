@@ -48,7 +48,9 @@ def answer(line: socket.socket) -> tuple[int, str]:
         told += chunk
         if b"\r\n\r\n" in told and told.rstrip().endswith(b"}"):
             break
-    return int(told.split(b" ", 2)[1]), json.loads(told.partition(b"\r\n\r\n")[2])["error"]["message"]
+    # What was sent beyond the length is a request of its own, which the server refuses behind this answer.
+    first, _ = json.JSONDecoder().raw_decode(told.partition(b"\r\n\r\n")[2].decode())
+    return int(told.split(b" ", 2)[1]), first["error"]["message"]
 
 
 def stored(served) -> list[Path]:
