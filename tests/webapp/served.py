@@ -32,6 +32,7 @@ def serving(house: House) -> Iterator[Served]:
     requests: list[str] = []
     bound = socket.socket()
     bound.bind(("127.0.0.1", 0))
+    bound.listen()  # whoever comes before the server is up waits, and is not refused
     server = uvicorn.Server(
         uvicorn.Config(_counted(house.client.app, requests), log_level="error", timeout_graceful_shutdown=2)
     )
