@@ -18,6 +18,7 @@ from webapp.ownership import KeeperRecord, write_record
 
 LOOK_EVERY_SECONDS = 0.2
 TRIM_LOGS_EVERY_SECONDS = 60.0
+READY_SECONDS = 10.0  # a part that is not ready by then no longer holds the others up
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 Say = Callable[[str], None]
@@ -52,6 +53,15 @@ class StopWish:
                 signal.signal(number, handler)
 
 
+def _is_stopped_before(is_ready: Callable[[], bool], stop: StopWish) -> bool:
+    """Wait until `is_ready`, but not for ever; True where a stop was asked for instead."""
+    until = time.monotonic() + READY_SECONDS
+    while not is_ready() and time.monotonic() < until:
+        if stop.wait(LOOK_EVERY_SECONDS):
+            return True
+    return False
+
+
 class Keeper:
     """The kept processes of one data directory. Parts start in the given order."""
 
@@ -66,7 +76,9 @@ class Keeper:
         try:
             for kept in self._kept:
                 kept.start()
-            self._write()
+                self._write()
+                if kept.part.is_ready is not None and _is_stopped_before(kept.part.is_ready, stop):
+                    return
             trim_at = time.monotonic() + TRIM_LOGS_EVERY_SECONDS
             while not stop.wait(LOOK_EVERY_SECONDS):
                 self._look()

@@ -27,13 +27,17 @@ Start = Callable[[IO[bytes]], subprocess.Popen[bytes]]  # given its log; raises 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """What to keep. `stop_order`: lower numbers end first; `grace_seconds` from TERM to KILL of its group."""
+    """What to keep. `stop_order`: lower numbers end first; `grace_seconds` from TERM to KILL of its group.
+
+    With `is_ready`, the parts after it start once it is true, or after a while: the machine is its own until then.
+    """
 
     name: str
     start: Start
     log: Path
     stop_order: int
     grace_seconds: float
+    is_ready: Callable[[], bool] | None = None
 
 
 def process(command: Sequence[str], environment: dict[str, str], inherited_fds: Sequence[int] = ()) -> Start:

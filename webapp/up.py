@@ -96,7 +96,7 @@ def _parts(settings: Settings, listening_fd: int) -> list[Part]:
     logs, env = settings.data_dir / "logs", environment(settings) | {KEPT: "1"}
     web = Part(
         name="web", start=process(web_command(listening_fd), env, [listening_fd]), log=logs / "web.log",
-        stop_order=0, grace_seconds=WEB_GRACE_SECONDS,
+        stop_order=0, grace_seconds=WEB_GRACE_SECONDS, is_ready=lambda: is_healthy(url_of(settings)),
     )  # fmt: skip
     workers = [
         Part(
