@@ -101,3 +101,9 @@ def test_nul_in_an_address_is_absent_and_not_a_driver_error(house, path):
 def error_of_body(response) -> dict:
     response.content = response.body
     return error_of(response)
+
+
+def test_an_error_that_knows_how_long_to_wait_says_so_to_programs_too():
+    error = errors.Unavailable("Too many tries.", code=Code.RATE_LIMITED, retry_after_seconds=412)
+    assert answers.answer(error, "POST").headers["retry-after"] == "412"
+    assert answers.answer(errors.Unavailable("Away."), "POST").headers["retry-after"] == "2"

@@ -11,6 +11,7 @@ import threading
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
@@ -93,7 +94,7 @@ def is_right(typed: str, password_hash: str | None) -> bool:
     """Costs the same for everybody, with an account or without. Call it inside a Turnstile."""
     fits = len(typed) <= LONGEST_PASSWORD
     password = unicodedata.normalize("NFKC", typed) if fits else ""
-    matches = _HASHER.verify(password, password_hash or _NOBODYS_HASH)
+    matches = _HASHER.verify(password, password_hash or _nobodys_hash())
     return matches and fits and password_hash is not None
 
 
@@ -101,4 +102,7 @@ def _refused(sentence: str, field: str) -> Invalid:
     return Invalid(sentence, param=field)
 
 
-_NOBODYS_HASH = _HASHER.hash(generated_password())
+@cache
+def _nobodys_hash() -> str:
+    """Made when first needed: no command that only imports this pays for it."""
+    return _HASHER.hash(generated_password())

@@ -26,7 +26,7 @@ from models.db.engine import Database
 from models.db.store.system import SystemStore
 from models.db.store.tries import TryLimits
 from models.db.tables import User
-from models.domain.errors import AppError, Code, NotSignedIn, Unavailable
+from models.domain.errors import Code, NotSignedIn, Unavailable
 from models.domain.ids import SignInId
 from webapp.actions.devices import device_cookie, device_of
 from webapp.actions.passwords import FOR_KNOWN, FOR_STRANGERS, email_of, is_right
@@ -110,12 +110,6 @@ def place_of(address: str) -> str:
     if found.ipv4_mapped is not None:
         return str(found.ipv4_mapped)
     return str(ipaddress.IPv6Network((found, 64), strict=False))
-
-
-def retry_after(error: AppError) -> int | None:
-    """Seconds to wait, where the error says so."""
-    seconds = error.facts.get("retry_after_seconds")
-    return int(seconds) if seconds is not None else None
 
 
 def _usable_hash(user: User | None) -> str | None:

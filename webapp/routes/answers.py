@@ -40,7 +40,15 @@ def body_of(error: AppError) -> dict[str, Any]:
 
 def answer(error: AppError, method: str) -> JSONResponse:
     """The whole answer. No fact but `param` leaves the house: facts may name files of this machine."""
-    return respond(status_of(error), body_of(error), method)
+    response = respond(status_of(error), body_of(error), method)
+    response.headers.update(wait_of(error))
+    return response
+
+
+def wait_of(error: AppError) -> dict[str, str]:
+    """The Retry-After header of an error that knows how long to wait."""
+    seconds = error.facts.get("retry_after_seconds")
+    return {} if seconds is None else {"Retry-After": str(seconds)}
 
 
 def shape(status: int, message: str, code: str | None, param: str | None = None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 from starlette.responses import HTMLResponse
 
 from models.domain.errors import AppError
-from webapp.routes.answers import status_of
+from webapp.routes.answers import status_of, wait_of
 from webapp.views.markup import render
 
 PLAIN_CSP = (
@@ -22,8 +22,7 @@ def plain(template: str, status: int = 200, **facts: Any) -> HTMLResponse:
 def refused(template: str, error: AppError, **facts: Any) -> HTMLResponse:
     """The same form again, with what was typed and the error, which says beside which field it belongs."""
     response = plain(template, status_of(error), error=error, **facts)
-    if "retry_after_seconds" in error.facts:
-        response.headers["Retry-After"] = str(error.facts["retry_after_seconds"])
+    response.headers.update(wait_of(error))
     return response
 
 
