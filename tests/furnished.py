@@ -35,6 +35,7 @@ from models.domain.errors import Code, JobFailed
 from models.domain.ids import new_id
 from models.domain.job import JobKind, JobState, Lane, Phase
 from models.domain.progress import Evaluated, PhaseBegan, Remarked, Said, Sampled, StepDone
+from models.domain.reading import Reading
 from models.domain.training import TrainingSpec
 from models.infra.storage import SHARED, team_scope
 from tests.house import House, Person
@@ -46,7 +47,7 @@ from webapp.actions.links import create_link
 from webapp.actions.my_keys import make_key
 from webapp.actions.sessions import open_session
 from webapp.actions.write_card import write_card
-from worker.data.intake import examine
+from worker.data.intake import prepare
 
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 CARD = """Answers customers of Northwind in the tone of our support desk: short, warm, one next step.
@@ -323,10 +324,13 @@ def _check_all(house: House) -> None:
             file = SystemStore(session).file(job.spec["file"])
         path = house.deps.storage.local_path(file.scope, file.sha256)
         assert path is not None
-        report = examine(path)
+        prepared = house.deps.settings.data_dir / f"{file.id}.parquet"
+        report = prepare([(file.filename, path)], Reading(), prepared)
+        rows = house.deps.storage.put_stream(file.scope, prepared.open("rb"), 10**9)
         verdict = CheckedFile(
             file_id=file.id, is_usable=report.usable_rows >= 10, details=None, format=report.format, rows=report.rows,
-            usable_rows=report.usable_rows, report=report.model_dump(mode="json"),
+            usable_rows=report.usable_rows, report=report.model_dump(mode="json"), rows_sha256=rows.sha256,
+            rows_size=rows.size,
         )  # fmt: skip
         with house.deps.database.write() as session:
             SystemStore(session).settle(job.id, job.fence, JobState.SUCCEEDED, artefact=verdict)

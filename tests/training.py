@@ -1,7 +1,6 @@
 """Builds training jobs for the tiny base: small enough that a whole training takes a second or two."""
 
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from models.domain.job import JobKind
+from tests.sources import write_source
 from tests.tiny import tiny_base
 from worker.jobdir import JobDir, Order
 
@@ -62,7 +62,7 @@ def training_job(
             fence=fence,
             kind=JobKind.TRAIN,
             payload=payload,
-            facts={"base_name": "tiny", "base_tree_sha256": TREE_SHA256, "training_format": "messages"},
+            facts={"base_name": "tiny", "base_tree_sha256": TREE_SHA256},
             resume_from=resume_from,
             threads=1,
             compute_dtype=compute_dtype,
@@ -74,14 +74,10 @@ def training_job(
         tiny_base(jobdir.inputs / "base")
     else:
         shutil.copytree(base, jobdir.inputs / "base")
-    write_rows(jobdir.inputs / "train.jsonl", conversations() if rows is None else rows)
+    write_source(jobdir.inputs / "train", conversations() if rows is None else rows)
     if validation is not None:
-        write_rows(jobdir.inputs / "validation.jsonl", validation)
+        write_source(jobdir.inputs / "validation", validation)
     return jobdir
-
-
-def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def spawn(jobdir: JobDir) -> subprocess.Popen:

@@ -1,7 +1,7 @@
 """The directory contract between a supervisor and its child. Knows files, nothing of SQL, Redis or torch.
 
     DIR/spec.json      Order: what to do, written by the supervisor before the child starts
-    DIR/in/            inputs by name, read-only: base/ adapter/ train.jsonl validation.jsonl
+    DIR/in/            inputs by name, read-only: base/ adapter/ and dataset versions (worker.data.source)
     DIR/events.jsonl   one `models.domain.progress` line per thing said, written by the child
     DIR/checkpoints/   step-00000040/ with manifest.json, complete as soon as the name exists
     DIR/out/           the artefact, complete once outcome.json says succeeded

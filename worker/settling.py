@@ -18,6 +18,7 @@ from models.domain.job import JobKind
 from models.domain.merging import MergeSpec
 from models.domain.training import TrainingSpec
 from models.infra.storage import SHARED, Listing, Storage, team_scope
+from worker.data.source import ROWS
 from worker.jobdir import JobDir, Outcome
 
 
@@ -43,7 +44,7 @@ def store_result(storage: Storage, job: Job, jobdir: JobDir, outcome: Outcome, *
         case JobKind.TOY:
             return Made(artefact=None)
         case JobKind.CHECK_DATA:
-            return Made(artefact=_checked(job, outcome))
+            return _checked(storage, job, jobdir, outcome)
         case JobKind.TRAIN:
             spec = TrainingSpec.model_validate(job.spec)
             stored, blobs = _store(storage, job, jobdir)
@@ -60,6 +61,8 @@ def store_result(storage: Storage, job: Job, jobdir: JobDir, outcome: Outcome, *
                 report=outcome.result["report"],
             )  # fmt: skip
             return Made(artefact=merge, blobs=blobs)
+        case JobKind.GATE_DATA | JobKind.COUNT_TOKENS | JobKind.EDIT_DATA | JobKind.FETCH_DATA:
+            raise NotImplementedError(job.kind)
         case JobKind.ADD_BASE:
             return _new_base(storage, job, jobdir, outcome)
         case kind:
@@ -96,12 +99,21 @@ def _new_base(storage: Storage, job: Job, jobdir: JobDir, outcome: Outcome) -> M
     return Made(artefact=base, blobs=blobs)
 
 
-def _checked(job: Job, outcome: Outcome) -> CheckedFile:
+def _checked(storage: Storage, job: Job, jobdir: JobDir, outcome: Outcome) -> Made:
     report = outcome.result
-    return CheckedFile(
+    rows = _store_file(storage, job, jobdir.out / ROWS)
+    checked = CheckedFile(
         file_id=job.spec["file"], is_usable=True, details=None, format=report["format"], rows=report["rows"],
-        usable_rows=report["usable_rows"], report=report,
+        usable_rows=report["usable_rows"], report=report, rows_sha256=rows.sha256, rows_size=rows.size,
     )  # fmt: skip
+    return Made(artefact=checked, blobs=(rows,))
+
+
+def _store_file(storage: Storage, job: Job, path: Path) -> Blob:
+    """One file of out/, in the job's scope."""
+    with path.open("rb") as file:
+        ref = storage.put_stream(scope_of(job), file, path.stat().st_size)
+    return Blob(scope=ref.scope, sha256=ref.sha256, size=ref.size, is_tree=False)
 
 
 def _store(storage: Storage, job: Job, jobdir: JobDir) -> tuple[Stored, tuple[Blob, ...]]:

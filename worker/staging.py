@@ -6,7 +6,6 @@ files its child finds in in/ and which facts stand in its order.
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -24,26 +23,12 @@ from models.domain.progress import Remarked
 from models.domain.training import TrainingSpec
 from models.infra.secrets import load_key, open_sealed
 from models.infra.settings import Settings
-from models.infra.storage import Storage
-from worker.cache import Cache, link_or_copy, link_tree
+from worker.cache import link_tree
 from worker.jobdir import CheckpointManifest, JobDir, verify_checkpoint
-from worker.lease import Lease
+from worker.laying import Shelf, lay_version
 from worker.sources import bring_source
 
 HUB_TOKEN = "hub_token"
-
-Watch = Callable[[], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shelf:
-    """Where inputs come from, and who is asked whether to go on: `watch` raises to stop."""
-
-    settings: Settings
-    storage: Storage
-    cache: Cache
-    lease: Lease
-    watch: Watch
 
 
 def stage(shelf: Shelf, job: Job, jobdir: JobDir) -> dict[str, Any]:
@@ -57,8 +42,10 @@ def stage(shelf: Shelf, job: Job, jobdir: JobDir) -> dict[str, Any]:
             return {}
         case JobKind.CHECK_DATA:
             file = shelf.lease.read(lambda store: store.file(job.spec["file"]))
-            _lay_file(shelf, file, jobdir.inputs / "data.jsonl")
+            lay_version(shelf, file, jobdir.inputs / "data", with_files=True)
             return {}
+        case JobKind.GATE_DATA | JobKind.COUNT_TOKENS | JobKind.EDIT_DATA | JobKind.FETCH_DATA:
+            raise NotImplementedError(job.kind)
         case JobKind.ADD_BASE:
             token = lambda: _hub_token(shelf, job.team_id or DEFAULT_TEAM)  # noqa: E731
             return bring_source(AddBaseSpec.model_validate(job.spec), jobdir, shelf.settings, token, shelf.watch)
@@ -110,20 +97,15 @@ def _stage_training(shelf: Shelf, spec: TrainingSpec, jobdir: JobDir) -> dict[st
     _check_usable(training, Code.INVALID_TRAINING_FILE)
     _check_room(shelf.settings, training_bytes(_trainable(spec, base)), "Two checkpoints and the adapter")
     _lay_base(shelf, base, jobdir)
-    _lay_file(shelf, training, jobdir.inputs / "train.jsonl")
-    facts = {
-        "base_name": base.name,
-        "base_tree_sha256": base.tree_sha256,
-        "training_format": training.format,
-        "training_sha256": training.sha256,
-    }
+    lay_version(shelf, training, jobdir.inputs / "train")
+    facts = {"base_name": base.name, "base_tree_sha256": base.tree_sha256}
     if spec.data.validation_file is None:
         return facts
     wanted = spec.data.validation_file
     validation = shelf.lease.read(lambda store: store.file(wanted))
     _check_usable(validation, Code.INVALID_VALIDATION_FILE)
-    _lay_file(shelf, validation, jobdir.inputs / "validation.jsonl")
-    return facts | {"validation_format": validation.format, "validation_sha256": validation.sha256}
+    lay_version(shelf, validation, jobdir.inputs / "validation")
+    return facts
 
 
 def _stage_merge(shelf: Shelf, spec: MergeSpec, jobdir: JobDir) -> dict[str, Any]:
@@ -138,8 +120,7 @@ def _stage_merge(shelf: Shelf, spec: MergeSpec, jobdir: JobDir) -> dict[str, Any
     facts: dict[str, Any] = {"base_name": base.name, "base_tree_sha256": base.tree_sha256}
     heldout = shelf.lease.read(lambda store: _heldout(store, adapter.job_id))
     if heldout is not None and heldout.format is not None:
-        _lay_file(shelf, heldout, jobdir.inputs / "heldout.jsonl")
-        facts["heldout_format"] = heldout.format
+        lay_version(shelf, heldout, jobdir.inputs / "heldout")
     return facts
 
 
@@ -180,11 +161,6 @@ def _lay_base(shelf: Shelf, base: BaseModel, jobdir: JobDir) -> None:
     ref = TreeRef(scope=base.scope, sha256=Sha256(base.tree_sha256))
     with shelf.cache.using_tree(ref, shelf.watch) as path:
         link_tree(path, jobdir.inputs / "base")
-
-
-def _lay_file(shelf: Shelf, file: DatasetVersion, destination: Path) -> None:
-    with shelf.cache.using_file(file.scope, file.sha256, shelf.watch) as path:
-        link_or_copy(path, destination)
 
 
 def _hub_token(shelf: Shelf, team: str) -> str | None:

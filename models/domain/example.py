@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 
 class Role(StrEnum):
@@ -56,4 +56,29 @@ class Text(BaseModel):
     text: str = Field(min_length=1)
 
 
-Example = Annotated[Conversation | Text, Field(discriminator="kind")]
+class Preference(BaseModel):
+    """Two continuations of one beginning, one of them better. `prompt` ends where the two begin to differ."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["preference"] = "preference"
+    prompt: tuple[Turn, ...] = ()
+    chosen: tuple[Turn, ...] = Field(min_length=1)
+    rejected: tuple[Turn, ...] = Field(min_length=1)
+    tools: tuple[dict[str, Any], ...] = ()
+
+
+class Labelled(BaseModel):
+    """A beginning and one continuation that somebody found good (`label` True) or not: KTO's row."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["labelled"] = "labelled"
+    prompt: tuple[Turn, ...] = Field(min_length=1)
+    completion: tuple[Turn, ...] = Field(min_length=1)
+    label: bool
+    tools: tuple[dict[str, Any], ...] = ()
+
+
+Example = Annotated[Conversation | Text | Preference | Labelled, Field(discriminator="kind")]
+EXAMPLE: TypeAdapter[Example] = TypeAdapter(Example)

@@ -16,12 +16,13 @@ AdapterId = NewType("AdapterId", str)
 MergeId = NewType("MergeId", str)
 SignInId = NewType("SignInId", str)
 LinkId = NewType("LinkId", str)
+ReportId = NewType("ReportId", str)  # what one stage found in one dataset version
 Sha256 = NewType("Sha256", str)  # 64 lower-case hex digits
 
 PREFIXES = {
     UserId: "user", TeamId: "team", KeyId: "key", WorkerId: "worker", BaseId: "base", DatasetId: "dataset",
     FileId: "file", JobId: "ftjob", AdapterId: "adapter", MergeId: "merge",
-    SignInId: "signin", LinkId: "link",
+    SignInId: "signin", LinkId: "link", ReportId: "report",
 }  # fmt: skip
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 

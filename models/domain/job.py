@@ -16,6 +16,10 @@ class JobKind(StrEnum):
     MERGE = "merge"
     ADD_BASE = "add_base"
     CHECK_DATA = "check_data"
+    GATE_DATA = "gate_data"
+    COUNT_TOKENS = "count_tokens"
+    EDIT_DATA = "edit_data"
+    FETCH_DATA = "fetch_data"
     TOY = "toy"  # counts to N without torch: proves the queue, and `doctor` uses it
 
 
@@ -32,6 +36,10 @@ LANE_OF: dict[JobKind, Lane] = {
     JobKind.MERGE: Lane.JOBS,
     JobKind.ADD_BASE: Lane.LIGHT,
     JobKind.CHECK_DATA: Lane.LIGHT,
+    JobKind.GATE_DATA: Lane.LIGHT,
+    JobKind.COUNT_TOKENS: Lane.LIGHT,
+    JobKind.EDIT_DATA: Lane.LIGHT,
+    JobKind.FETCH_DATA: Lane.LIGHT,
     JobKind.TOY: Lane.JOBS,
 }
 

@@ -26,6 +26,7 @@ class OverLong(StrEnum):
 
     DROP = "drop"
     DROP_OLDEST_TURNS = "drop_oldest_turns"
+    SPLIT_TEXT = "split_text"  # plain texts in pieces of max_length; conversations as with DROP
 
 
 class TrainOn(StrEnum):
@@ -33,6 +34,103 @@ class TrainOn(StrEnum):
 
     ASSISTANT = "assistant"
     LAST_TURN = "last_turn"
+
+
+class BadRows(StrEnum):
+    """What happens to rows that cannot be used: not understood, or not to be written by this base's template."""
+
+    DROP = "drop"
+    STOP = "stop"
+
+
+class KeptTogether(StrEnum):
+    """Which rows stay on one side of the split between training and validation."""
+
+    QUESTION = "question"  # the same first question, without case, punctuation and spacing
+    NEAR_DUPLICATES = "near_duplicates"  # that, and rows the gate found nearly equal
+    COLUMN = "column"  # rows with the same value in a chosen column
+
+
+class MixedFile(Spec):
+    """One more dataset version in the mix. `weight` scales how often its rows are seen: 0.5 half of them, 2 twice."""
+
+    file: FileId
+    weight: float = Field(default=1.0, gt=0, le=100)
+
+
+class RowsSpec(Spec):
+    """Which rows are taken, from where, and in which order."""
+
+    bad_rows: BadRows = Field(
+        default=BadRows.DROP,
+        title="Rows that cannot be used",
+        description="Leave them out, which the run says with their number, or stop before anything is trained.",
+        json_schema_extra={"words": {"drop": "leave out", "stop": "stop the run"}},
+    )
+    drop_duplicates: bool = Field(
+        default=False,
+        title="Leave out exact duplicates",
+        description="Of rows that say exactly the same, only the first is trained on.",
+    )
+    most_rows: int | None = Field(
+        default=None,
+        ge=10,
+        title="Most rows",
+        description="Take so many rows of the first dataset at most, drawn by the shuffle seed.",
+        json_schema_extra={"none": "all"},
+    )
+    weight: float = Field(
+        default=1.0,
+        gt=0,
+        le=100,
+        title="Weight of the first dataset",
+        description="How often its rows are seen in one epoch: 0.5 half of them, 2 every row twice.",
+    )
+    mixed: tuple[MixedFile, ...] = Field(default=(), max_length=8)
+    kept_together: KeptTogether = Field(
+        default=KeptTogether.QUESTION,
+        title="Rows that stay together",
+        description="Rows alike never stand on both sides of the validation split: it would measure memory.",
+        json_schema_extra={
+            "words": {
+                "question": "the same question",
+                "near_duplicates": "nearly the same",
+                "column": "a column's value",
+            }
+        },
+    )
+    column: str | None = Field(
+        default=None,
+        max_length=200,
+        title="Column",
+        description="Rows with the same value in this column stay on one side.",
+        json_schema_extra={"none": "none"},
+    )
+    split_seed: int | None = Field(
+        default=None,
+        ge=0,
+        le=2**31 - 1,
+        title="Seed of the split",
+        description="Fixes which rows are held back. Left empty it is the schedule's seed.",
+        json_schema_extra={"none": "the run's seed"},
+    )
+    shuffle_seed: int | None = Field(
+        default=None,
+        ge=0,
+        le=2**31 - 1,
+        title="Seed of the shuffle",
+        description="Fixes the order of the rows and which are drawn. Left empty it is the schedule's seed.",
+        json_schema_extra={"none": "the run's seed"},
+    )
+
+    @model_validator(mode="after")
+    def _column_is_named(self) -> "RowsSpec":
+        if (self.kept_together is KeptTogether.COLUMN) != (self.column is not None):
+            raise ValueError(
+                "column names the column whose rows stay together, and is given exactly where kept_together is "
+                '"column". Give both or neither.'
+            )
+        return self
 
 
 class DataSpec(Spec):
@@ -62,7 +160,13 @@ class DataSpec(Spec):
         title="Rows that are longer",
         description="Leave the row out, or leave out its oldest turns until it fits. An answer is never cut in the "
         "middle: that would teach the model to stop anywhere.",
-        json_schema_extra={"words": {"drop": "leave out", "drop_oldest_turns": "drop the oldest turns"}},
+        json_schema_extra={
+            "words": {
+                "drop": "leave out",
+                "drop_oldest_turns": "drop the oldest turns",
+                "split_text": "cut plain texts into pieces",
+            }
+        },
     )
     train_on: TrainOn = Field(
         default=TrainOn.ASSISTANT,
@@ -70,6 +174,7 @@ class DataSpec(Spec):
         description="The loss mask: which turns the model is taught to write. Questions are read, never learnt.",
         json_schema_extra={"words": {"assistant": "every answer", "last_turn": "the last answer only"}},
     )
+    rows: RowsSpec = RowsSpec()
     sample_rows: int = Field(
         default=1,
         ge=0,

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from models.domain.errors import AppError, Code
+from tests.sources import write_source
 from tests.tiny import tiny_base
 from tests.training import conversations, losses, spawn, training_job
 from worker.jobdir import newest_valid_checkpoint
@@ -103,8 +104,8 @@ def test_another_training_is_not_taken_for_a_resume(tmp_path, base, half_way, mo
 
 def test_other_rows_are_not_taken_for_a_resume(tmp_path, base, half_way):
     jobdir = resumed(tmp_path, base, half_way)
-    text = (jobdir.inputs / "train.jsonl").read_text()
-    (jobdir.inputs / "train.jsonl").write_text(text.replace("red", "ruby"))
+    text = (jobdir.inputs / "train" / "files" / "0").read_text()
+    write_source(jobdir.inputs / "train", text.replace("red", "ruby").encode())
     with pytest.raises(AppError, match="training rows changed"):
         run(jobdir, Stop())
 

@@ -10,7 +10,8 @@ import numpy
 import pytest
 
 from models.domain.errors import AppError, Code
-from tests.training import conversations, losses, training_job, write_rows
+from tests.sources import write_source
+from tests.training import conversations, losses, training_job
 from worker.stop import Stop
 from worker.train.run import run
 
@@ -68,7 +69,7 @@ def test_a_base_that_computes_no_numbers_fails_at_its_first_evaluation(tmp_path)
 
 def test_an_empty_file_is_refused(tmp_path):
     jobdir = training_job(tmp_path)
-    (jobdir.inputs / "train.jsonl").write_bytes(b"")
+    write_source(jobdir.inputs / "train", b"")
     assert failure(jobdir).code is Code.INVALID_TRAINING_FILE
 
 
@@ -84,7 +85,7 @@ def test_rows_that_are_all_too_long_are_refused(tmp_path):
 
 def test_rows_of_no_format_are_refused(tmp_path):
     jobdir = training_job(tmp_path)
-    write_rows(jobdir.inputs / "train.jsonl", [{"sunshine": number} for number in range(20)])
+    write_source(jobdir.inputs / "train", [{"sunshine": number} for number in range(20)])
     assert failure(jobdir).code is Code.INVALID_TRAINING_FILE
 
 

@@ -7,10 +7,9 @@ import pytest
 from models import samples
 from models.catalog import rows as rows_module
 from models.catalog.formats.base import Problem
-from models.domain.errors import AppError, Code, JobFailed
-from models.domain.example import Text
+from models.domain.errors import AppError, Code
+from tests.sources import examine
 from tests.text_bases import row
-from worker.data.intake import examine, read_examples
 
 GOOD = json.dumps(row("Who?", "Odalys."))
 CELL = "x" * (64 * 1024)
@@ -186,33 +185,3 @@ def test_a_few_strays_do_not_change_the_format_of_the_file(tmp_path):
     report = examine(file_of(tmp_path, lines(*['{"text": "stray"}'] * 3, *[GOOD] * 30)))
     assert (report.format, report.usable_rows, kinds(report)) == ("messages", 30, {Problem.MISSING_FIELD: 3})
     assert report.confidence == pytest.approx(30 / 33, abs=1e-4)
-
-
-def test_examples_come_with_their_row_numbers(tmp_path):
-    examples = read_examples(file_of(tmp_path, lines(*[GOOD] * 10, "oops", GOOD)))
-    assert [number for number, _ in examples] == [*range(1, 11), 12]
-
-
-def test_a_named_format_is_not_guessed_again(tmp_path):
-    path = file_of(tmp_path, lines(*[json.dumps({"text": "t", "prompt": "p", "completion": "c"})] * 10))
-    assert read_examples(path, "text")[0] == (1, Text(text="t"))
-
-
-def test_fewer_rows_than_asked_for_refuse_the_training_and_name_the_first_fault(tmp_path):
-    path = file_of(tmp_path, lines(*[GOOD] * 9, '{"messages": []}'))
-    with pytest.raises(JobFailed, match=r'9 usable rows of 10 .* Row 10: "messages" is empty') as raised:
-        read_examples(path)
-    assert raised.value.code is Code.INVALID_TRAINING_FILE
-    assert len(read_examples(path, minimum_rows=9)) == 9
-
-
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"no json at all"])
-def test_an_unusable_training_file_fails_the_job_with_its_code(tmp_path, content):
-    with pytest.raises(JobFailed) as raised:
-        read_examples(file_of(tmp_path, content))
-    assert raised.value.code is Code.INVALID_TRAINING_FILE
-
-
-def test_an_unknown_format_name_fails_the_job(tmp_path):
-    with pytest.raises(JobFailed, match="known are alpaca"):
-        read_examples(file_of(tmp_path, lines(*[GOOD] * 10)), "sharegpt2")

@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from models.catalog.prepared import Prepared
 from models.domain.job import JobKind
 from models.domain.progress import Progressed
+from tests.sources import write_source
 from tests.text_bases import row
 from worker.data import check
 from worker.jobdir import JobDir, Order
@@ -20,7 +22,7 @@ def jobdir(tmp_path):
 
 
 def put(jobdir, *lines: str):
-    (jobdir.inputs / check.NAME).write_text("\n".join(lines))
+    write_source(jobdir.inputs / "data", "\n".join(lines).encode())
 
 
 def test_a_good_file_succeeds_with_its_report(jobdir):
@@ -31,6 +33,7 @@ def test_a_good_file_succeeds_with_its_report(jobdir):
     assert (outcome.result["rows"], outcome.result["usable_rows"]) == (4, 3)
     assert outcome.result["problems"][0]["kind"] == "not_json"
     assert outcome.result["problems"][0]["first"][0]["row"] == 4
+    assert [number for number, _ in Prepared(jobdir.out / "rows.parquet").examples()] == [1, 2, 3]
     jobdir.finish(outcome)  # it survives the way through JSON
 
 
@@ -44,7 +47,7 @@ def test_progress_is_told_in_bytes_to_the_end(jobdir, monkeypatch):
 
 
 def test_a_foreign_file_fails_with_its_reason(jobdir):
-    (jobdir.inputs / check.NAME).write_bytes(b"PK\x03\x04")
+    write_source(jobdir.inputs / "data", b"PK\x03\x04")
     outcome = check.run(jobdir, Stop())
     assert outcome.status == "failed" and outcome.error["code"] == "invalid_file"
     assert "zip archive" in outcome.error["message"]

@@ -20,6 +20,7 @@ from models.domain.job import JobKind
 from models.domain.merging import MergeMode, MergeReport, StorageDtype
 from models.domain.training import Quantisation
 from tests.adapters import LINEAR, TREE, random_adapter
+from tests.sources import write_source
 from tests.tiny import tiny_base
 from worker.data.render import Renderer
 from worker.device import device_facts
@@ -49,7 +50,7 @@ def merge_job(root: Path, mode=MergeMode.FULL_PRECISION, storage=StorageDtype.BF
     order = Order(
         job="ftjob-1", fence=1, kind=JobKind.MERGE,
         payload={"adapter": "adapter-1", "mode": mode, "storage": storage},
-        facts={"base_tree_sha256": TREE, "heldout_format": "messages"}, threads=1,
+        facts={"base_tree_sha256": TREE}, threads=1,
     )  # fmt: skip
     jobdir.lay_out(order)
     decided_base(jobdir.inputs / "base", tied=tied)
@@ -58,12 +59,9 @@ def merge_job(root: Path, mode=MergeMode.FULL_PRECISION, storage=StorageDtype.BF
 
 
 def write_heldout(jobdir: JobDir, rows: int) -> None:
-    talk = [{"role": "user", "content": "say"}, {"role": "assistant", "content": "abcdefghij" * 6}]
-    (jobdir.inputs / "heldout.jsonl").write_text(json.dumps({"messages": talk}) + "\n")
-    with (jobdir.inputs / "heldout.jsonl").open("a") as file:
-        for number in range(rows - 1):
-            talk[1]["content"] = f"{number} " * 20
-            file.write(json.dumps({"messages": talk}) + "\n")
+    talk, answer = {"role": "user", "content": "say"}, lambda text: {"role": "assistant", "content": text}
+    answers = ["abcdefghij" * 6, *(f"{number} " * 20 for number in range(rows - 1))]
+    write_source(jobdir.inputs / "heldout", [{"messages": [talk, answer(each)]} for each in answers])
 
 
 def hashes(folder: Path) -> dict[str, str]:

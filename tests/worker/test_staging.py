@@ -18,10 +18,12 @@ from models.infra.storage import SHARED, Storage
 from tests.harness import TENTH
 from tests.house import SHAPES
 from worker.cache import Cache
+from worker.data.source import Source
 from worker.jobdir import REQUIRED_IN_CHECKPOINT, JobDir, Outcome, seal_checkpoint
+from worker.laying import Shelf
 from worker.lease import Lease
 from worker.settling import blobs_of, refused_file, store_result
-from worker.staging import Shelf, stage, stage_checkpoint
+from worker.staging import stage, stage_checkpoint
 
 ROWS = b'{"messages": []}\n'
 
@@ -117,11 +119,17 @@ def test_a_training_finds_its_base_and_rows_and_their_hashes(bench):
     job, jobdir = bench.train(base, training_file=rows, validation_file=bench.add_file("held.jsonl"))
     facts = stage(bench.shelf(job, jobdir), job, jobdir)
     assert json.loads((jobdir.inputs / "base" / "config.json").read_text()) == {"name": "tiny"}
-    assert (jobdir.inputs / "train.jsonl").read_bytes() == ROWS + b"rows.jsonl"
-    assert (jobdir.inputs / "validation.jsonl").read_bytes() == ROWS + b"held.jsonl"
+    training, validation = (Source(jobdir.inputs / name) for name in ("train", "validation"))
+    assert laid(training) == ROWS + b"rows.jsonl" and laid(validation) == ROWS + b"held.jsonl"
     assert (facts["base_name"], facts["base_tree_sha256"]) == ("tiny", base.tree_sha256)
-    assert (facts["training_format"], facts["validation_format"]) == ("messages", None)
-    assert len(facts["training_sha256"]) == len(facts["validation_sha256"]) == 64
+    assert training.facts.version == rows and training.name == "rows.jsonl"
+    training.verify(Code.INVALID_TRAINING_FILE)
+
+
+def laid(source: Source) -> bytes:
+    """The only file of a version that is not prepared yet."""
+    ((_, path),) = source.files()
+    return path.read_bytes()
 
 
 def test_a_file_known_to_be_broken_fails_the_training_in_words(bench):
@@ -139,10 +147,9 @@ def test_an_adapter_comes_of_a_training_and_a_merge_finds_it_with_its_rows(bench
     (jobdir.out / "manifest.json").write_text('{"seed": 1}')
     bench.settle(job, store_result(bench.storage, job, jobdir, Outcome(status="succeeded")))
     merge, mergedir = bench.claim(JobKind.MERGE, {"adapter": adapter_id_of(job.id)})
-    facts = stage(bench.shelf(merge, mergedir), merge, mergedir)
+    stage(bench.shelf(merge, mergedir), merge, mergedir)
     assert (mergedir.inputs / "adapter" / "manifest.json").read_text() == '{"seed": 1}'
-    assert (mergedir.inputs / "heldout.jsonl").read_bytes() == ROWS + b"rows.jsonl"
-    assert facts["heldout_format"] == "messages"
+    assert laid(Source(mergedir.inputs / "heldout")) == ROWS + b"rows.jsonl"
     with bench.database.read() as session:
         adapter = session.get_one(Adapter, adapter_id_of(job.id))
         assert (adapter.manifest, adapter.is_partial, adapter.scope) == ({"seed": 1}, False, "team/team-default")
@@ -163,10 +170,10 @@ def test_a_merge_is_not_listened_to_on_rows_that_were_deleted_since(bench, gone,
         if path.is_file() and path.read_bytes().startswith(ROWS):
             path.unlink()  # cleared away
     merge, mergedir = bench.claim(JobKind.MERGE, {"adapter": adapter_id_of(job.id)})
-    facts = stage(bench.shelf(merge, mergedir), merge, mergedir)
-    assert (facts.get("heldout_format") is None) is (heard is None)
+    stage(bench.shelf(merge, mergedir), merge, mergedir)
+    assert (mergedir.inputs / "heldout").exists() is (heard is not None)
     if heard is not None:
-        assert (mergedir.inputs / "heldout.jsonl").read_bytes() == ROWS + heard.encode()
+        assert laid(Source(mergedir.inputs / "heldout")) == ROWS + heard.encode()
 
 
 def test_a_success_that_left_nothing_is_no_success(bench):
@@ -193,12 +200,15 @@ def test_a_checked_file_learns_its_verdict(bench):
     file = bench.add_file("rows.jsonl")
     job, jobdir = bench.claim(JobKind.CHECK_DATA, {"file": file})
     stage(bench.shelf(job, jobdir), job, jobdir)
-    assert (jobdir.inputs / "data.jsonl").read_bytes() == ROWS + b"rows.jsonl"
+    assert laid(Source(jobdir.inputs / "data")) == ROWS + b"rows.jsonl"
+    jobdir.out.mkdir()
+    (jobdir.out / "rows.parquet").write_bytes(b"prepared")
     report = {"format": "messages", "rows": 2, "usable_rows": 1, "problems": []}
     bench.settle(job, store_result(bench.storage, job, jobdir, Outcome(status="succeeded", result=report)))
     with bench.database.read() as session:
         row = session.get_one(DatasetVersion, file)
         assert (row.status, row.format, row.rows, row.usable_rows) == ("processed", "messages", 2, 1)
+        assert session.get(Blob, (row.scope, row.rows_sha256)).size == row.rows_size == 8
 
 
 def test_only_a_fault_of_the_file_marks_the_file(bench):

@@ -10,8 +10,9 @@ from transformers import AutoModelForCausalLM
 from models.domain.adapter import AdapterManifest
 from models.domain.errors import AppError, Code
 from models.domain.job import CancelWish
+from tests.sources import write_source
 from tests.tiny import STOP_ID
-from tests.training import TREE_SHA256, conversations, losses, training_job, write_rows
+from tests.training import TREE_SHA256, conversations, losses, training_job
 from worker.data.render import Renderer
 from worker.jobdir import newest_valid_checkpoint
 from worker.loading import verify_adapter
@@ -156,9 +157,8 @@ def test_short_schedules_carry_a_warning_that_names_the_cure(tmp_path):
 
 def test_changed_rows_are_refused_before_anything_loads(tmp_path):
     jobdir = training_job(tmp_path)
-    order = json.loads((jobdir.root / "spec.json").read_text())
-    order["facts"]["training_sha256"] = "0" * 64
-    (jobdir.root / "spec.json").write_text(json.dumps(order))
+    with (jobdir.inputs / "train" / "files" / "0").open("ab") as file:
+        file.write(b"\n")
     with pytest.raises(AppError) as caught:
         run(jobdir, Stop())
     assert caught.value.code is Code.INVALID_TRAINING_FILE
@@ -179,7 +179,7 @@ def test_validation_rows_come_from_the_training_rows_where_no_file_is_given(tmp_
 
 def test_a_broken_validation_file_is_named_as_such(tmp_path):
     jobdir = training_job(tmp_path)
-    write_rows(jobdir.inputs / "validation.jsonl", [{"nothing": 1}])
+    write_source(jobdir.inputs / "validation", [{"nothing": 1}])
     with pytest.raises(AppError) as caught:
         run(jobdir, Stop())
     assert caught.value.code is Code.INVALID_VALIDATION_FILE
@@ -261,7 +261,7 @@ def test_no_sample_is_longer_than_the_base_can_read(tmp_path):
 
 def test_plain_texts_are_no_questions_and_that_is_said(tmp_path):
     jobdir = training_job(tmp_path, validation=[{"messages": conversations()[0]["messages"]}])
-    write_rows(jobdir.inputs / "validation.jsonl", [{"text": "All that is held out."}])
+    write_source(jobdir.inputs / "validation", [{"text": "All that is held out."}])
     run(jobdir, Stop())
     assert said(jobdir, "eval") and not said(jobdir, "sample")
     assert any("no samples are taken" in one.text for one in said(jobdir, "message"))

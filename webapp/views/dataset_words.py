@@ -8,7 +8,7 @@ from models.catalog.formats import FORMATS
 from models.catalog.formats.base import Problem
 from models.catalog.rows import RowProblem
 from models.domain.dataset import Check, CheckState
-from models.domain.example import Conversation, Example, Role, Text
+from models.domain.example import Conversation, Example, Labelled, Preference, Role, Text
 from webapp.views.markup import number
 
 PROBLEMS = {
@@ -113,6 +113,10 @@ def preview(example: Example, limit: int = 220) -> list[tuple[str, str]]:
             answered = next((turn for turn in reversed(turns) if turn.role is Role.ASSISTANT), turns[-1])
             shown = [asked] if asked is answered else [asked, answered]
             return [(ROLES[turn.role], _line(turn.content, limit)) for turn in shown]
+        case Preference(chosen=chosen, rejected=rejected):
+            return [("Chosen", _line(chosen[-1].content, limit)), ("Rejected", _line(rejected[-1].content, limit))]
+        case Labelled(completion=completion, label=label):
+            return [("Good" if label else "Not good", _line(completion[-1].content, limit))]
 
 
 def size_words(example: Example) -> str:
@@ -121,6 +125,10 @@ def size_words(example: Example) -> str:
             return f"{number(len(text))} characters"
         case Conversation(turns=turns):
             return f"{len(turns)} turn{'' if len(turns) == 1 else 's'}"
+        case Preference():
+            return "2 answers"
+        case Labelled():
+            return "1 answer"
 
 
 def _texts(example: Example) -> Iterator[tuple[str, str, str, str]]:

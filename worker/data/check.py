@@ -1,4 +1,4 @@
-"""The job kind CHECK_DATA: reads in/data.jsonl of a job directory and says what it holds. Writes no data."""
+"""The job kind CHECK_DATA: reads in/data of a job directory and writes its prepared rows to out/."""
 
 import time
 from typing import Protocol
@@ -6,11 +6,11 @@ from typing import Protocol
 from models.domain.errors import AppError, Code
 from models.domain.job import Phase
 from models.domain.progress import PhaseBegan, Progressed
-from worker.data.intake import examine, sentence
+from worker.data.intake import prepare, sentence
+from worker.data.source import ROWS, Source
 from worker.jobdir import JobDir, Outcome
 
 SECONDS_BETWEEN_REPORTS = 1.0
-NAME = "data.jsonl"
 
 
 class Stop(Protocol):
@@ -25,8 +25,8 @@ class _Stopped(Exception):
 
 def run(jobdir: JobDir, stop: Stop) -> Outcome:
     """Succeeds with the intake report as its result, or fails with code `invalid_file` where no row can be used."""
-    path = jobdir.inputs / NAME
-    total_bytes = 2 * path.stat().st_size
+    source = Source(jobdir.inputs / "data")
+    total_bytes = 2 * sum(part.size for part in source.facts.files)
     said_at = time.monotonic()
 
     def watch(done_bytes: int) -> None:
@@ -41,7 +41,7 @@ def run(jobdir: JobDir, stop: Stop) -> Outcome:
     if stop.asked():
         return Outcome(status="stopped")
     try:
-        report = examine(path, watch=watch)
+        report = prepare(source.files(), source.facts.reading, jobdir.out / ROWS, watch=watch)
     except _Stopped:
         return Outcome(status="stopped")
     except AppError as refusal:

@@ -13,7 +13,7 @@ from typing import Any, Self, assert_never
 
 from models.catalog.formats.messages import turns_of
 from models.domain.errors import Code, Invalid
-from models.domain.example import Conversation, Example, Role, Text, Turn
+from models.domain.example import Conversation, Example, Labelled, Preference, Role, Text, Turn
 from models.domain.training import OverLong, TrainOn
 from worker.data.base_folder import BaseFolder, read_base_folder
 from worker.data.template import ChatTemplate, default_source
@@ -130,6 +130,12 @@ class Renderer:
                 case Conversation():
                     trained = _trained_turns(example, train_on)
                     return self._fit(example, trained, max_length, over_long, template_arguments or {})
+                case Preference() | Labelled():
+                    raise Invalid(
+                        "a row to compare answers by cannot be trained on as an answer. Choose a dataset of "
+                        "conversations or texts.",
+                        code=Code.MASK,
+                    )
                 case _:
                     assert_never(example)
         except Invalid as refusal:

@@ -8,7 +8,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 
-from models.domain.example import Conversation, Example, Role, Text
+from models.domain.example import Conversation, Example, Labelled, Preference, Role, Text
 
 
 def split(
@@ -44,6 +44,9 @@ def group_of(example: Example) -> str:
             text = next(asked, example.turns[0].content)
         case Text():
             text = example.text
+        case Preference() | Labelled():
+            turns = example.prompt or (example.chosen if isinstance(example, Preference) else example.completion)
+            text = next((turn.content for turn in turns if turn.role is Role.USER), turns[0].content)
     folded = unicodedata.normalize("NFKC", text).casefold()
     words = "".join(letter if letter.isalnum() else " " for letter in folded).split()
     # A question of signs alone ("?!") still has a group of its own.

@@ -3,16 +3,15 @@
 Takes rows in the file's order until there are enough, so equal files give equal checks. Knows no models.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from models.catalog.formats import FORMATS
 from models.domain.adapter import AdapterManifest
 from models.domain.base_model import Shapes
 from models.domain.errors import Invalid
 from worker.data.render import Renderer
+from worker.data.source import Source
 from worker.merge.listen import Row
 
 LOGIT_POSITIONS = 2048  # a correct bf16 merge has top-1 near 0.995: fewer positions would refuse some by chance
@@ -56,14 +55,14 @@ class RowsForChecks:
     """Held-out rows only, with answers."""
 
 
-def rows_for_checks(base_dir: Path, heldout: Path, format_name: str | None, manifest: AdapterManifest) -> RowsForChecks:
+def rows_for_checks(base_dir: Path, heldout: Path, manifest: AdapterManifest) -> RowsForChecks:
     """Render what both checks need, in the base's template with the arguments the adapter was trained with."""
     shapes = Shapes.model_validate_json((base_dir / "shapes.json").read_text())
     renderer = Renderer.from_folder(base_dir)
     longest = min(shapes.context_length, LONGEST_ROW)
     shift: list[Row] = []
-    if heldout.exists() and format_name:
-        for row in _heldout_rows(heldout, format_name, renderer, longest, manifest):
+    if heldout.exists():
+        for row in _heldout_rows(Source(heldout), renderer, longest, manifest):
             shift.append(row)
             if sum(each.answer_tokens for each in shift) >= SHIFT_ANSWER_TOKENS or len(shift) >= SHIFT_ROWS:
                 break
@@ -72,25 +71,21 @@ def rows_for_checks(base_dir: Path, heldout: Path, format_name: str | None, mani
     return RowsForChecks(for_logits=_up_to(positions, [*shift, *asked]), for_shift=tuple(shift))
 
 
-def _heldout_rows(
-    path: Path, format_name: str, renderer: Renderer, longest: int, manifest: AdapterManifest
-) -> Iterator[Row]:
-    """Rows that can be read and fit; the others were reported when the file was checked."""
-    parse = FORMATS[format_name].parse
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            if not line.strip():
-                continue
-            try:
-                rendered = renderer.render(
-                    parse(json.loads(line)), max_length=longest, template_arguments=manifest.template_arguments
-                )
-            except (Invalid, ValueError):
-                continue
-            for sequence in rendered:
-                row = Row(ids=sequence.ids, is_answer=sequence.trained)
-                if row.answer_tokens:
-                    yield row
+def _heldout_rows(source: Source, renderer: Renderer, longest: int, manifest: AdapterManifest) -> Iterator[Row]:
+    """Rows that can be rendered and fit; the others were reported when the file was checked."""
+    try:
+        prepared = source.prepared()
+    except Invalid:
+        return
+    for _, example in prepared.examples():
+        try:
+            rendered = renderer.render(example, max_length=longest, template_arguments=manifest.template_arguments)
+        except Invalid:
+            continue
+        for sequence in rendered:
+            row = Row(ids=sequence.ids, is_answer=sequence.trained)
+            if row.answer_tokens:
+                yield row
 
 
 def _questions(renderer: Renderer, longest: int, manifest: AdapterManifest) -> list[Row]:

@@ -1,6 +1,6 @@
 """Turns a base and an adapter into one model folder, published only if gate P8 passes. Knows nothing of Redis or SQL.
 
-    in/base/ in/adapter/ [in/heldout.jsonl]  ->  out/ (a canonical base folder with manifest.json, merge_report.json)
+    in/base/ in/adapter/ [in/heldout/]  ->  out/ (a canonical base folder with manifest.json, merge_report.json)
 
 plan -> fold -> check -> publish. All work happens beside out/; out/ appears by one rename, so a kill at any point
 leaves nothing, and doing it again gives the same bytes.
@@ -111,9 +111,7 @@ def _fold_and_publish(jobdir: JobDir, order: Order, work: Work, plan: MergePlan,
 
 def check(jobdir: JobDir, order: Order, work: Work, stop: Stop) -> MergeReport:
     """Measure everything P8 asks of the folder in `work.staged`."""
-    rows = rows_for_checks(
-        work.base_dir, jobdir.inputs / "heldout.jsonl", order.facts.get("heldout_format"), work.manifest
-    )
+    rows = rows_for_checks(work.base_dir, jobdir.inputs / "heldout", work.manifest)
     told = _Steps(jobdir, stop, total=4 if _shift_applies(work) else 3)
     arithmetic = _check_arithmetic(work, told.tick)
     told.step()

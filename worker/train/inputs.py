@@ -13,23 +13,21 @@ from models.domain.errors import Code, Invalid, JobFailed
 from models.domain.example import Conversation, Example, Role
 from models.domain.ids import Sha256
 from models.domain.training import TrainingSpec, TrainOn
-from worker.data.intake import examine, read_examples, sentence
+from worker.data.intake import sentence
 from worker.data.render import Rendered, Renderer
+from worker.data.source import FACTS, Source
 from worker.data.split import group_of, split
-from worker.jobdir import sha256_of
+
+FEWEST_ROWS = 10
 
 
 class TrainingFacts(BaseModel):
-    """What staging resolved: the base's public id and listing, and each file's format and content."""
+    """What staging resolved: the base's public id and listing."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     base_name: str
     base_tree_sha256: Sha256
-    training_format: str | None = None
-    training_sha256: Sha256 | None = None
-    validation_format: str | None = None
-    validation_sha256: Sha256 | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,20 +60,18 @@ class Rows:
 
 
 def read_inputs(inputs: Path, spec: TrainingSpec, facts: TrainingFacts, now: datetime) -> Rows:
-    """Render in/train.jsonl and in/validation.jsonl (or a share of the training rows) for in/base.
+    """Render in/train and in/validation (or a share of the training rows) for in/base.
 
     `now` is the date that some templates write; a resumed training passes the first attempt's.
     Raises JobFailed with code `invalid_training_file`, `invalid_validation_file`, `mask` or `template`.
     """
     renderer = Renderer.from_folder(inputs / "base", now=lambda: now)
-    path = inputs / "train.jsonl"
-    training_sha256 = _verified(path, facts.training_sha256, Code.INVALID_TRAINING_FILE)
-    examples = read_examples(path, facts.training_format)
-    remarks = _unusable_rows(path)
-    validation_path = inputs / "validation.jsonl"
-    if validation_path.exists():
-        _verified(validation_path, facts.validation_sha256, Code.INVALID_VALIDATION_FILE)
-        held_out = _validation_examples(validation_path, facts.validation_format)
+    source = _source(inputs / "train", Code.INVALID_TRAINING_FILE)
+    training_sha256 = Sha256(source.facts.sha256)
+    examples, remarks = _examples(source, "training", Code.INVALID_TRAINING_FILE, minimum_rows=FEWEST_ROWS)
+    if (inputs / "validation").exists():
+        validating = _source(inputs / "validation", Code.INVALID_VALIDATION_FILE)
+        held_out, _ = _examples(validating, "validation", Code.INVALID_VALIDATION_FILE, minimum_rows=1)
     else:
         examples, held_out = split(examples, spec.data.validation_fraction, spec.schedule.seed)
     training, dropped = _render(renderer, examples, spec)
@@ -95,34 +91,34 @@ def read_inputs(inputs: Path, spec: TrainingSpec, facts: TrainingFacts, now: dat
     )  # fmt: skip
 
 
-def _verified(path: Path, wanted: Sha256 | None, code: Code) -> Sha256:
+def _source(folder: Path, code: Code) -> Source:
     """P10: the bytes trained on are the bytes that were accepted."""
-    if not path.is_file():
+    if not (folder / FACTS).is_file():
         raise JobFailed("the job was started without its training file. Start it again.", code=code)
-    found = Sha256(sha256_of(path))
-    if wanted is not None and found != wanted:
-        raise JobFailed(
-            f"{path.name} is not the file that was uploaded: its content changed on the way. Start the job again.",
-            code=code,
-        )
-    return found
+    source = Source(folder)
+    source.verify(code)
+    return source
 
 
-def _unusable_rows(path: Path) -> list[str]:
-    """What the gate said when the file came, said again to whoever watches the training."""
-    report = examine(path)
-    first = min((row for kind in report.problems for row in kind.first), key=lambda row: row.row, default=None)
-    if first is None:
-        return []
-    return [f"{report.rows - report.usable_rows} of {report.rows} rows cannot be used; first: {sentence(first)}"]
-
-
-def _validation_examples(path: Path, format_name: str | None) -> list[tuple[int, Example]]:
+def _examples(
+    source: Source, role: str, code: Code, *, minimum_rows: int
+) -> tuple[list[tuple[int, Example]], list[str]]:
+    """The usable rows with their numbers, and what the gate said of the others, for whoever watches the training."""
     try:
-        return read_examples(path, format_name, minimum_rows=1)
-    except JobFailed as refusal:
-        message = refusal.message.replace("the training file", "the validation file")
-        raise JobFailed(message, code=Code.INVALID_VALIDATION_FILE, **refusal.facts) from None
+        prepared = source.prepared()
+    except Invalid as refusal:
+        raise JobFailed(f"the {role} file cannot be used: {refusal.message}", code=code, **refusal.facts) from None
+    examples = list(prepared.examples())
+    fault = next(prepared.problems(), None)
+    first = f" {sentence(fault)}" if fault else ""
+    if len(examples) < minimum_rows:
+        raise JobFailed(
+            f"the {role} file has {len(examples)} usable rows of {prepared.rows}; at least {minimum_rows} are needed."
+            f"{first} Fix or add rows.",
+            code=code, usable_rows=len(examples), rows=prepared.rows, needed=minimum_rows,
+        )  # fmt: skip
+    unusable = prepared.rows - len(examples)
+    return examples, [f"{unusable} of {prepared.rows} rows cannot be used; first:{first}"] if fault else []
 
 
 def _render(

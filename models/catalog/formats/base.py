@@ -117,6 +117,8 @@ def plain_turns(example: Example, format_name: str) -> tuple[str | None, tuple[T
     """
     if isinstance(example, Text):
         raise _cannot_hold(format_name, "a plain text")
+    if not isinstance(example, Conversation):
+        raise _cannot_hold(format_name, "answers to compare")
     system, turns = split_system(example)
     roles = [turn.role for turn in turns]
     if not turns or len(turns) % 2 or roles != [Role.USER, Role.ASSISTANT] * (len(turns) // 2):

@@ -63,6 +63,8 @@ class CheckedFile:
     rows: int | None
     usable_rows: int | None
     report: dict[str, Any] | None
+    rows_sha256: str | None = None
+    rows_size: int | None = None
 
 
 Artefact = NewAdapter | NewMerge | NewBase | CheckedFile
@@ -85,6 +87,8 @@ def insert_artefact(session: Session, job_id: str, artefact: Artefact) -> None:
                 "rows": artefact.rows,
                 "usable_rows": artefact.usable_rows,
                 "report": artefact.report,
+                "rows_sha256": artefact.rows_sha256,
+                "rows_size": artefact.rows_size,
             }
             session.execute(update(DatasetVersion).where(DatasetVersion.id == artefact.file_id).values(**values))
         case _:

@@ -18,7 +18,19 @@ from sqlalchemy import ColumnElement, delete, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from models.db.tables import Adapter, BaseModel, Blob, Checkpoint, DatasetVersion, Job, Merge, Team, db_now
+from models.db.tables import (
+    Adapter,
+    BaseModel,
+    Blob,
+    Checkpoint,
+    DatasetPart,
+    DatasetReport,
+    DatasetVersion,
+    Job,
+    Merge,
+    Team,
+    db_now,
+)
 from models.domain.chat import TreeRef
 from models.domain.ids import Sha256
 from models.domain.job import JobKind, JobState
@@ -106,6 +118,11 @@ class GarbageStore:
         version = DatasetVersion
         kept = version.deleted_at.is_(None) | (version.deleted_at > young) | version.id.in_(named)
         files = {(scope, sha) for scope, sha in self.session.execute(select(version.scope, version.sha256).where(kept))}
+        prepared = select(version.scope, version.rows_sha256).where(kept, version.rows_sha256.is_not(None))
+        for table in (DatasetPart, DatasetReport):
+            found = select(table.scope, table.sha256).join(version, version.id == table.version_id).where(kept)
+            files |= {(scope, sha) for scope, sha in self.session.execute(found)}
+        files |= {(scope, sha) for scope, sha in self.session.execute(prepared) if sha}
         return InUse(trees=frozenset(trees), files=frozenset(files))
 
     def old_blobs(self, gc_after_seconds: float) -> list[Key]:
@@ -168,4 +185,5 @@ class GarbageStore:
 def _ids_in(spec: dict[str, Any]) -> set[str]:
     data = spec.get("data") or {}
     ids = (spec.get("file"), spec.get("base"), spec.get("adapter"), data.get("training_file"))
-    return {found for found in (*ids, data.get("validation_file")) if isinstance(found, str)}
+    mixed = [each.get("file") for each in (data.get("rows") or {}).get("mixed") or ()]
+    return {found for found in (*ids, data.get("validation_file"), *mixed) if isinstance(found, str)}

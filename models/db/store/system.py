@@ -11,7 +11,7 @@ from models.db.store.garbage import GarbageStore
 from models.db.store.links import LinksStore
 from models.db.store.people import PeopleStore
 from models.db.store.queue import QueueStore
-from models.db.tables import Adapter, BaseModel, Checkpoint, Dataset, DatasetVersion, Job
+from models.db.tables import Adapter, BaseModel, Checkpoint, Dataset, DatasetPart, DatasetReport, DatasetVersion, Job
 from models.domain.access import System
 from models.domain.errors import NotFound
 from models.domain.ids import TeamId
@@ -40,6 +40,16 @@ class SystemStore(QueueStore, PeopleStore, DoorsStore, LinksStore, GarbageStore,
 
     def file(self, file_id: str) -> DatasetVersion:
         return _found(self.session.get(DatasetVersion, file_id), "file", file_id)
+
+    def parts(self, version_id: str) -> list[DatasetPart]:
+        """The files of a version that was made of several, in order; empty for one file."""
+        query = select(DatasetPart).where(DatasetPart.version_id == version_id).order_by(DatasetPart.position)
+        return list(self.session.scalars(query))
+
+    def gate_report(self, version_id: str) -> DatasetReport | None:
+        """What stage 2 of the data gate found, if it has run."""
+        query = select(DatasetReport).where(DatasetReport.version_id == version_id, DatasetReport.kind == "gate")
+        return self.session.scalar(query)
 
     def checkpoints(self, job_id: str) -> list[Checkpoint]:
         """Newest first; those of the job it resumes, if it has none of its own."""
