@@ -25,7 +25,7 @@ JSON = st.recursive(
 def test_a_format_is_named_like_its_file_and_says_what_it_is(name):
     entry = FORMATS[name]
     assert entry.name == name and entry.title
-    assert entry.extensions and all(each.startswith(".") for each in entry.extensions)
+    assert entry.fields and {field.name for field in entry.fields} <= entry.reads
 
 
 @every_format

@@ -6,8 +6,10 @@ The question is the instruction and, on the next line, the input. `history` list
 from typing import Any
 
 from models.catalog.formats.base import (
+    Field,
     Format,
     Problem,
+    as_list,
     as_object,
     optional_text,
     plain_turns,
@@ -19,9 +21,11 @@ from models.domain.example import Conversation, Example, Role, Turn
 
 
 def sniff(row: Any) -> float:
+    """Less surely beside a verdict on the answer, which is another format's."""
     if not isinstance(row, dict) or "instruction" not in row or "output" not in row:
         return 0.0
-    return 1.0 if isinstance(row["instruction"], str) and isinstance(row["output"], str) else 0.5
+    is_text = isinstance(row["instruction"], str) and isinstance(row["output"], str)
+    return 1.0 if is_text and "kto_tag" not in row else 0.5
 
 
 def parse(row: Any) -> Example:
@@ -32,7 +36,8 @@ def parse(row: Any) -> Example:
     answer = required_text(fields, "output")
     system = optional_text(fields, "system")
     turns = [Turn(role=Role.SYSTEM, content=system)] if system is not None else []
-    turns += _history(fields.get("history"))
+    if fields.get("history"):
+        turns += _history(fields["history"])
     question = instruction if addition is None else f"{instruction}\n{addition}"
     turns += [Turn(role=Role.USER, content=question), Turn(role=Role.ASSISTANT, content=answer)]
     return Conversation(turns=tuple(turns))
@@ -52,12 +57,8 @@ def render(example: Example) -> dict[str, Any]:
 
 
 def _history(value: Any) -> list[Turn]:
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise refused(Problem.WRONG_TYPE, field="history", found=shown(value), needed="a list of pairs")
     turns: list[Turn] = []
-    for number, pair in enumerate(value):
+    for number, pair in enumerate(as_list(value, "history", "a list of pairs")):
         field = f"history[{number}]"
         if not isinstance(pair, list) or len(pair) != 2:
             raise refused(Problem.WRONG_TYPE, field=field, found=shown(pair), needed="a pair [question, answer]")
@@ -70,12 +71,24 @@ def _history(value: Any) -> list[Turn]:
 FORMAT = Format(
     name="alpaca",
     title="Alpaca (instruction, input, output)",
-    extensions=(".jsonl", ".json"),
     example={
         "instruction": "Rewrite this sentence in plain words.",
         "input": "Kindly revert back to us.",
         "output": "Please answer us.",
     },
+    fields=(
+        Field(name="instruction", title="Instruction", help="What the model is asked to do.", is_required=True),
+        Field(name="input", title="Input", help="What it is to be done with; stands on the line after."),
+        Field(name="output", title="Output", help="The answer to learn.", is_required=True),
+        Field(name="system", title="System", help="The system prompt of this row."),
+        Field(
+            name="history",
+            title="History",
+            help="Earlier questions and answers, as a list of pairs; trained as well.",
+            is_text=False,
+        ),
+    ),
+    reads=frozenset({"instruction", "input", "output", "system", "history"}),
     sniff=sniff,
     parse=parse,
     render=render,

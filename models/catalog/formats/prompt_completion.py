@@ -1,40 +1,103 @@
-"""Pairs of strings: prompt and completion, as one question and one answer. One file, one format."""
+"""Prompt and completion, as texts or as lists of messages (TRL). One file, one format.
 
+Texts are one question and one answer. Of lists, only the completion is trained: an earlier answer that stands in the
+prompt gets weight 0.
+"""
+
+from collections.abc import Mapping
 from typing import Any
 
-from models.catalog.formats.base import Format, as_object, plain_turns, required_text
-from models.domain.errors import Code, Invalid
+from models.catalog.formats.base import (
+    Field,
+    Format,
+    Problem,
+    as_list,
+    as_object,
+    cannot_hold,
+    check_answered,
+    check_order,
+    is_plain,
+    messages_of,
+    refused,
+    required_text,
+    spoken_turns,
+    tools_of,
+)
 from models.domain.example import Conversation, Example, Role, Turn
 
 
 def sniff(row: Any) -> float:
+    """Less surely beside a label, which may be a verdict on the completion."""
     if not isinstance(row, dict) or "prompt" not in row or "completion" not in row:
         return 0.0
-    return 1.0 if isinstance(row["prompt"], str) and isinstance(row["completion"], str) else 0.4
+    prompt, completion = row["prompt"], row["completion"]
+    if not isinstance(prompt, str | list) or not isinstance(completion, str | list):
+        return 0.4
+    return 0.5 if "label" in row else 1.0
 
 
 def parse(row: Any) -> Example:
     fields = as_object(row, "", 'an object with "prompt" and "completion"')
-    question = Turn(role=Role.USER, content=required_text(fields, "prompt"))
-    answer = Turn(role=Role.ASSISTANT, content=required_text(fields, "completion"))
-    return Conversation(turns=(question, answer))
+    if not isinstance(fields.get("prompt"), list) and not isinstance(fields.get("completion"), list):
+        question = Turn(role=Role.USER, content=required_text(fields, "prompt"))
+        answer = Turn(role=Role.ASSISTANT, content=required_text(fields, "completion"))
+        turns = (question, answer)
+    else:
+        prompt, asked = _side(fields, "prompt", Role.USER)
+        completion, answered = _side(fields, "completion", Role.ASSISTANT)
+        turns = (*(_untrained(turn) for turn in prompt), *completion)
+        check_order(turns, asked + answered)
+        check_answered(completion, "completion")
+    return Conversation(turns=turns, tools=tools_of(fields)) if "tools" in fields else Conversation(turns=turns)
 
 
 def render(example: Example) -> dict[str, Any]:
-    system, turns = plain_turns(example, "prompt_completion")
-    if system is not None or len(turns) != 2:
-        raise Invalid(
-            "the format prompt_completion holds one question and one answer; choose the format messages.",
-            code=Code.INVALID_FILE,
-        )
-    return {"prompt": turns[0].content, "completion": turns[1].content}
+    """Texts where they are enough. Raises Invalid where untrained and trained answers take turns."""
+    if not isinstance(example, Conversation):
+        raise cannot_hold("prompt_completion", example)
+    turns = example.turns
+    first = next(place for place, turn in enumerate(turns) if turn.role is Role.ASSISTANT and turn.weight)
+    prompt, completion = turns[:first], turns[first:]
+    if any(turn.role is Role.ASSISTANT and not turn.weight for turn in completion):
+        raise cannot_hold("prompt_completion", "an answer that is not trained after one that is")
+    row: dict[str, Any] = {}
+    if [turn.role for turn in turns] == [Role.USER, Role.ASSISTANT] and all(map(is_plain, turns)):
+        row = {"prompt": turns[0].content, "completion": turns[1].content}
+    else:
+        trained = [turn.model_copy(update={"weight": 1}) for turn in prompt]
+        row = {"prompt": messages_of(trained), "completion": messages_of(completion)}
+    if example.tools:
+        row["tools"] = list(example.tools)
+    return row
+
+
+def _side(fields: Mapping[str, Any], key: str, role: Role) -> tuple[tuple[Turn, ...], tuple[str, ...]]:
+    """One of the two, as turns with the field of each; a text is one turn of that role."""
+    value = fields.get(key)
+    if not isinstance(value, list):
+        return (Turn(role=role, content=required_text(fields, key)),), (key,)
+    turns = as_list(value, key)
+    if not turns:
+        raise refused(Problem.EMPTY_FIELD, field=key, found="empty", needed="a text, or a list of messages")
+    return spoken_turns(turns, key)
+
+
+def _untrained(turn: Turn) -> Turn:
+    return turn.model_copy(update={"weight": 0}) if turn.role is Role.ASSISTANT else turn
 
 
 FORMAT = Format(
     name="prompt_completion",
     title="Prompt and completion",
-    extensions=(".jsonl", ".json"),
     example={"prompt": "Which bird stands in the reeds?", "completion": "The heron."},
+    fields=(
+        Field(name="prompt", title="Prompt", help="The question: a text, or a list of messages.", is_required=True),
+        Field(name="completion", title="Completion", help="The answer to learn.", is_required=True),
+        Field(
+            name="tools", title="Tools", help="The tools that the assistant may call, as a JSON list.", is_text=False
+        ),
+    ),
+    reads=frozenset({"prompt", "completion", "tools"}),
     sniff=sniff,
     parse=parse,
     render=render,

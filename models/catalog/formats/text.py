@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from models.catalog.formats.base import Format, as_object, required_text
-from models.domain.errors import Code, Invalid
+from models.catalog.formats.base import Field, Format, as_object, cannot_hold, required_text
 from models.domain.example import Example, Text
 
 
@@ -20,15 +19,16 @@ def parse(row: Any) -> Example:
 
 def render(example: Example) -> dict[str, Any]:
     if not isinstance(example, Text):
-        raise Invalid("the format text cannot hold a conversation; choose the format messages.", code=Code.INVALID_FILE)
+        raise cannot_hold("text", example)
     return {"text": example.text}
 
 
 FORMAT = Format(
     name="text",
     title="Plain text (text)",
-    extensions=(".jsonl", ".json"),
     example={"text": "The heron stood in the reeds until the light was gone."},
+    fields=(Field(name="text", title="Text", help="A document; every token of it is learned.", is_required=True),),
+    reads=frozenset({"text"}),
     sniff=sniff,
     parse=parse,
     render=render,
