@@ -6,16 +6,14 @@ The question is the instruction and, on the next line, the input. `history` list
 from typing import Any
 
 from models.catalog.formats.base import (
+    ASKED_FIELDS,
     Field,
     Format,
-    Problem,
-    as_list,
     as_object,
-    optional_text,
+    asked_row,
+    asked_turns,
     plain_turns,
-    refused,
     required_text,
-    shown,
 )
 from models.domain.example import Conversation, Example, Role, Turn
 
@@ -31,41 +29,15 @@ def sniff(row: Any) -> float:
 def parse(row: Any) -> Example:
     """A conversation of system?, history, question, answer."""
     fields = as_object(row, "", 'an object with "instruction" and "output"')
-    instruction = required_text(fields, "instruction")
-    addition = optional_text(fields, "input")
-    answer = required_text(fields, "output")
-    system = optional_text(fields, "system")
-    turns = [Turn(role=Role.SYSTEM, content=system)] if system is not None else []
-    if fields.get("history"):
-        turns += _history(fields["history"])
-    question = instruction if addition is None else f"{instruction}\n{addition}"
-    turns += [Turn(role=Role.USER, content=question), Turn(role=Role.ASSISTANT, content=answer)]
+    turns = asked_turns(fields)
+    turns.append(Turn(role=Role.ASSISTANT, content=required_text(fields, "output")))
     return Conversation(turns=tuple(turns))
 
 
 def render(example: Example) -> dict[str, Any]:
-    """The whole question goes into `instruction`. Raises Invalid where alpaca has no word for a part."""
+    """Raises Invalid where alpaca has no word for a part."""
     system, turns = plain_turns(example, "alpaca")
-    question, answer = turns[-2:]
-    row: dict[str, Any] = {"instruction": question.content, "input": "", "output": answer.content}
-    if system is not None:
-        row["system"] = system
-    earlier = turns[:-2]
-    if earlier:
-        row["history"] = [[earlier[i].content, earlier[i + 1].content] for i in range(0, len(earlier), 2)]
-    return row
-
-
-def _history(value: Any) -> list[Turn]:
-    turns: list[Turn] = []
-    for number, pair in enumerate(as_list(value, "history", "a list of pairs")):
-        field = f"history[{number}]"
-        if not isinstance(pair, list) or len(pair) != 2:
-            raise refused(Problem.WRONG_TYPE, field=field, found=shown(pair), needed="a pair [question, answer]")
-        both = {"0": pair[0], "1": pair[1]}
-        turns.append(Turn(role=Role.USER, content=required_text(both, "0", field=f"{field}[0]")))
-        turns.append(Turn(role=Role.ASSISTANT, content=required_text(both, "1", field=f"{field}[1]")))
-    return turns
+    return {**asked_row(turns[:-1], system), "output": turns[-1].content}
 
 
 FORMAT = Format(
@@ -77,16 +49,9 @@ FORMAT = Format(
         "output": "Please answer us.",
     },
     fields=(
-        Field(name="instruction", title="Instruction", help="What the model is asked to do.", is_required=True),
-        Field(name="input", title="Input", help="What it is to be done with; stands on the line after."),
+        *ASKED_FIELDS[:2],
         Field(name="output", title="Output", help="The answer to learn.", is_required=True),
-        Field(name="system", title="System", help="The system prompt of this row."),
-        Field(
-            name="history",
-            title="History",
-            help="Earlier questions and answers, as a list of pairs; trained as well.",
-            is_text=False,
-        ),
+        *ASKED_FIELDS[2:],
     ),
     reads=frozenset({"instruction", "input", "output", "system", "history"}),
     sniff=sniff,

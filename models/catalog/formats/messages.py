@@ -7,6 +7,7 @@ Content may be a text or a list of text parts. Keys we do not know are passed ov
 from typing import Any
 
 from models.catalog.formats.base import (
+    TOOLS,
     Field,
     Format,
     Problem,
@@ -26,6 +27,7 @@ _TOOL_KEYS = ("tools", "functions")
 
 
 def sniff(row: Any) -> float:
+    """Less surely where the turns are ShareGPT's, or beside a verdict or answers to compare."""
     if not isinstance(row, dict):
         return 0.0
     messages = row.get("messages")
@@ -33,9 +35,9 @@ def sniff(row: Any) -> float:
         return 0.9 if messages.lstrip().startswith("[") and '"role"' in messages else 0.0
     if not isinstance(messages, list):
         return 0.0
-    if not messages:
-        return 0.7
-    return 1.0 if all(isinstance(each, dict) and "role" in each for each in messages) else 0.7
+    if not messages or not all(isinstance(each, dict) and "role" in each for each in messages):
+        return 0.7 if not messages or not (isinstance(messages[0], dict) and "from" in messages[0]) else 0.3
+    return 1.0 if "kto_tag" not in row and "chosen" not in row else 0.5
 
 
 def parse(row: Any) -> Example:
@@ -82,9 +84,7 @@ FORMAT = Format(
             is_required=True,
             is_text=False,
         ),
-        Field(
-            name="tools", title="Tools", help="The tools that the assistant may call, as a JSON list.", is_text=False
-        ),
+        TOOLS,
     ),
     reads=frozenset({"messages", *_TOOL_KEYS}),
     sniff=sniff,

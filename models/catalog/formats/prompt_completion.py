@@ -4,23 +4,20 @@ Texts are one question and one answer. Of lists, only the completion is trained:
 prompt gets weight 0.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from models.catalog.formats.base import (
+    TOOLS,
     Field,
     Format,
-    Problem,
-    as_list,
     as_object,
     cannot_hold,
     check_answered,
     check_order,
     is_plain,
     messages_of,
-    refused,
     required_text,
-    spoken_turns,
+    side_of,
     tools_of,
 )
 from models.domain.example import Conversation, Example, Role, Turn
@@ -43,8 +40,8 @@ def parse(row: Any) -> Example:
         answer = Turn(role=Role.ASSISTANT, content=required_text(fields, "completion"))
         turns = (question, answer)
     else:
-        prompt, asked = _side(fields, "prompt", Role.USER)
-        completion, answered = _side(fields, "completion", Role.ASSISTANT)
+        prompt, asked = side_of(fields, "prompt", Role.USER)
+        completion, answered = side_of(fields, "completion", Role.ASSISTANT)
         turns = (*(_untrained(turn) for turn in prompt), *completion)
         check_order(turns, asked + answered)
         check_answered(completion, "completion")
@@ -71,17 +68,6 @@ def render(example: Example) -> dict[str, Any]:
     return row
 
 
-def _side(fields: Mapping[str, Any], key: str, role: Role) -> tuple[tuple[Turn, ...], tuple[str, ...]]:
-    """One of the two, as turns with the field of each; a text is one turn of that role."""
-    value = fields.get(key)
-    if not isinstance(value, list):
-        return (Turn(role=role, content=required_text(fields, key)),), (key,)
-    turns = as_list(value, key)
-    if not turns:
-        raise refused(Problem.EMPTY_FIELD, field=key, found="empty", needed="a text, or a list of messages")
-    return spoken_turns(turns, key)
-
-
 def _untrained(turn: Turn) -> Turn:
     return turn.model_copy(update={"weight": 0}) if turn.role is Role.ASSISTANT else turn
 
@@ -93,9 +79,7 @@ FORMAT = Format(
     fields=(
         Field(name="prompt", title="Prompt", help="The question: a text, or a list of messages.", is_required=True),
         Field(name="completion", title="Completion", help="The answer to learn.", is_required=True),
-        Field(
-            name="tools", title="Tools", help="The tools that the assistant may call, as a JSON list.", is_text=False
-        ),
+        TOOLS,
     ),
     reads=frozenset({"prompt", "completion", "tools"}),
     sniff=sniff,

@@ -8,6 +8,7 @@ from models.domain.errors import Invalid
 from models.domain.example import Role, Turn
 
 _BEGINNING = Turn(role=Role.SYSTEM, content="")
+_USUAL = (Role.USER, Role.ASSISTANT) * 64
 
 
 def check_order(turns: Sequence[Turn], fields: Sequence[str] | str, after: Turn | None = None) -> None:
@@ -15,6 +16,10 @@ def check_order(turns: Sequence[Turn], fields: Sequence[str] | str, after: Turn 
 
     `fields` names each turn, or the list they stand in; `after` is the turn before them. Raises Invalid naming one.
     """
+    if after is None:  # most rows by far; the loop costs three times as much
+        begin = 1 if turns and turns[0].role is Role.SYSTEM else 0
+        if tuple([turn.role for turn in turns[begin:]]) == _USUAL[: len(turns) - begin]:
+            return
     previous = after or _BEGINNING
     for number, turn in enumerate(turns):
         found = _fault(previous, turn)
@@ -30,8 +35,9 @@ def check_order(turns: Sequence[Turn], fields: Sequence[str] | str, after: Turn 
 
 def check_answered(turns: Sequence[Turn], field: str) -> None:
     """At least one answer of the assistant, and one that is to be learned. Raises Invalid."""
-    if any(turn.role is Role.ASSISTANT and turn.weight for turn in turns):
-        return
+    for turn in turns:
+        if turn.role is Role.ASSISTANT and turn.weight:
+            return
     has_answer = any(turn.role is Role.ASSISTANT for turn in turns)
     raise no_answer(
         field, f"without {'an assistant message of weight 1' if has_answer else 'a message of the assistant'}"
