@@ -23,6 +23,7 @@ from models.infra.storage import Storage
 from worker.jobdir import sha256_of
 
 LOOK_EVERY_SECONDS = 0.05
+WEIGHTS = ".safetensors"
 
 Watch = Callable[[], None]
 """Called while waiting and between files; raises to give up."""
@@ -81,6 +82,16 @@ class Cache:
         finally:
             self.let_go(sha256)
 
+    @contextmanager
+    def using_texts(self, ref: TreeRef, watch: Watch = _nothing) -> Iterator[Path]:
+        """This tree without its weights, which may be large: what rendering needs, kept by itself."""
+        name = f"{ref.sha256}.texts"
+        path = self._hold("trees", name, lambda staged: self._bring_tree(ref, staged, watch, without=WEIGHTS), watch)
+        try:
+            yield path
+        finally:
+            self.let_go(name)
+
     def make_room(self, wanted_bytes: int) -> None:
         """Evict what was used longest ago, and is not in use, until `wanted_bytes` more fit below the limit."""
         entries = self._entries()
@@ -127,11 +138,13 @@ class Cache:
         finally:
             _remove(staged)
 
-    def _bring_tree(self, ref: TreeRef, staged: Path, watch: Watch) -> None:
-        listing = self._storage.listing(ref)
-        self.make_room(listing.total_bytes)
+    def _bring_tree(self, ref: TreeRef, staged: Path, watch: Watch, *, without: str | None = None) -> None:
+        files = [
+            file for file in self._storage.listing(ref).files if without is None or not file.path.endswith(without)
+        ]
+        self.make_room(sum(file.size for file in files))
         staged.mkdir()
-        for file in listing.files:
+        for file in files:
             watch()
             destination = staged / file.path
             if not destination.resolve().is_relative_to(staged.resolve()):

@@ -27,6 +27,7 @@ class Slots:
         self._lane = lane
         self._worker_id = worker_id
         self._free = threading.BoundedSemaphore(desk.settings.slots)
+        self._waiter = threading.Lock()
         self._busy = 0
         self._count = threading.Lock()
 
@@ -35,17 +36,30 @@ class Slots:
         return self._busy == 0
 
     def answer(self) -> None:
-        """A bell rang: work in a free slot until nothing is claimable. Waits for a slot; a drain ends the wait."""
-        while not self._desk.drain.is_set():
-            if self._free.acquire(timeout=FREE_EVERY_SECONDS):
-                self._work()
-                return
+        """A bell rang: work in a free slot until nothing is claimable. Waits for a slot; a drain ends the wait.
+
+        One bell waits for all: who rings meanwhile goes at once, so that bells leave threads to other messages.
+        """
+        if self._free.acquire(blocking=False) or self._has_waited():
+            self._work()
 
     def look(self) -> None:
         """Nobody rang: if a slot is free and work waits, work in a thread of our own."""
         if self._desk.drain.is_set() or not self._waiting() or not self._free.acquire(blocking=False):
             return
         threading.Thread(target=self._work, name=f"slot-{self._lane}", daemon=True).start()
+
+    def _has_waited(self) -> bool:
+        """True with a slot; False where another bell waits already, and will find our job, or a drain began."""
+        if not self._waiter.acquire(blocking=False):
+            return False
+        try:
+            while not self._desk.drain.is_set():
+                if self._free.acquire(timeout=FREE_EVERY_SECONDS):
+                    return True
+            return False
+        finally:
+            self._waiter.release()
 
     def _work(self) -> None:
         with self._count:

@@ -48,6 +48,17 @@ def test_a_tree_arrives_whole_and_is_brought_once(tmp_path, storage):
     assert cache.tree(ref) == path
 
 
+def test_a_tree_without_its_weights_arrives_beside_the_whole_one(tmp_path, storage):
+    cache, folder = cache_of(tmp_path, storage), tmp_path / "base"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"w" * 1000)
+    (folder / "tokenizer.json").write_text("{}")
+    ref, _ = storage.put_tree(SHARED, folder)
+    with cache.using_tree(ref) as whole, cache.using_texts(ref) as texts:
+        assert [path.name for path in sorted(whole.iterdir())] == ["model.safetensors", "tokenizer.json"]
+        assert [path.name for path in texts.iterdir()] == ["tokenizer.json"]
+
+
 def test_a_file_arrives_by_its_hash(tmp_path, storage):
     cache, ref = cache_of(tmp_path, storage), storage.put_bytes(SHARED, b"rows")
     assert cache.file(SHARED, ref.sha256).read_bytes() == b"rows"
