@@ -118,7 +118,9 @@ def _run(jobdir: JobDir, kind: JobKind, stop: Stop) -> Outcome:
             from worker.toy import run
         case JobKind.CHECK_DATA:
             from worker.data.check import run
-        case JobKind.GATE_DATA | JobKind.COUNT_TOKENS | JobKind.EDIT_DATA | JobKind.FETCH_DATA:
+        case JobKind.GATE_DATA:
+            from worker.data.gate.run import run
+        case JobKind.COUNT_TOKENS | JobKind.EDIT_DATA | JobKind.FETCH_DATA:
             raise NotImplementedError(kind)
         case JobKind.ADD_BASE:
             from worker.bases.convert import run
