@@ -2,11 +2,14 @@
 
 Serving law: the tokens before each trained answer are exactly what `prompt` gives for the turns before it. Answers
 are found by rendering prefixes and comparing, never by searching for token ids: SmolLM2 pads with its stop token.
-Knows no torch, no transformers, no files but the base's folder.
+What is shown to people and what is trained come from the same lines here. Knows no torch, no transformers, no files
+but the base's folder.
+
+Each refusal names its kind in `facts["kind"]`, each note in `note_kinds`: `models.domain.reports.Finding` has them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, assert_never
@@ -16,40 +19,14 @@ from models.domain.errors import Code, Invalid
 from models.domain.example import Conversation, Example, Labelled, Preference, Role, Text, Turn
 from models.domain.training import OverLong, TrainOn
 from worker.data.base_folder import BaseFolder, read_base_folder
+from worker.data.rendered import Rendered, Span, Written, parts_of, stretch
 from worker.data.template import ChatTemplate, default_source
-from worker.data.tokens import Tokens
+from worker.data.tokens import Encoded, Tokens
+from worker.data.turns import continued, opening_turns, trained_turns, without_oldest
 from worker.data.vanished import check_nothing_vanished
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
-    """A trained stretch: token positions start to end (end excluded), and which turn of the row it answers."""
-
-    turn: int
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rendered:
-    """One sequence to train on. `notes` are sentences for people about this row."""
-
-    ids: list[int]
-    spans: tuple[Span, ...]
-    text: str
-    notes: tuple[str, ...] = ()
-
-    @property
-    def trained(self) -> list[bool]:
-        """For each token, whether predicting it counts in the loss. The first token never does."""
-        mask = [False] * len(self.ids)
-        for span in self.spans:
-            mask[span.start : span.end] = [True] * (span.end - span.start)
-        return mask
-
-    @property
-    def trained_tokens(self) -> int:
-        return sum(span.end - span.start for span in self.spans)
+UNROLLED = ("unrolled", "one sequence per answer: this base's template writes earlier turns differently.")
+TRAINED_IN_PART = ("trained_in_part", "turns after the last trained answer are left out.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,17 +36,23 @@ class _Answer:
     turn: int
     prompt_text: str
     text: str
-    ids: list[int]
+    encoded: Encoded
     start: int
     end: int
+    is_stop_added: bool
 
 
 class Renderer:
-    """Renders for one base. `notes` says what was decided for it; `stop_token_ids` end an answer when served."""
+    """Renders for one base. `notes` says what was decided for it; `stop_token_ids` end an answer when served.
 
-    def __init__(self, base: BaseFolder, *, now: Callable[[], datetime] = datetime.now) -> None:
+    `shows_texts`: sequences carry the text of each token, for people. Nothing else is different.
+    """
+
+    def __init__(
+        self, base: BaseFolder, *, now: Callable[[], datetime] = datetime.now, shows_texts: bool = False
+    ) -> None:
         self.tokenizer = base.tokenizer
-        self._tokens = Tokens(base.tokenizer)
+        self._tokens = Tokens(base.tokenizer, shows_texts=shows_texts)
         self.special_tokens = base.special_tokens
         eos = base.special_tokens.get("eos_token")
         eos_id = base.tokenizer.token_to_id(eos) if eos is not None else None
@@ -87,17 +70,23 @@ class Renderer:
         self.stop_token_ids: tuple[int, ...] = tuple(sorted(known | ({turn_end} if turn_end is not None else set())))
 
     @classmethod
-    def from_folder(cls, base_dir: Path, *, now: Callable[[], datetime] = datetime.now) -> Self:
+    def from_folder(
+        cls, base_dir: Path, *, now: Callable[[], datetime] = datetime.now, shows_texts: bool = False
+    ) -> Self:
         """Read a base's folder. Pass `now` where the date in a template must not move (a resumed training).
 
         Raises Invalid with code `invalid_base` or `template`.
         """
-        return cls(read_base_folder(base_dir), now=now)
+        return cls(read_base_folder(base_dir), now=now, shows_texts=shows_texts)
 
     @property
     def chat_template(self) -> str:
         """The source in use for rows without tools."""
         return self._template(()).source
+
+    @property
+    def special_token_ids(self) -> frozenset[int]:
+        return self._tokens.special
 
     def prompt(
         self,
@@ -106,7 +95,7 @@ class Renderer:
         template_arguments: Mapping[str, Any] | None = None,
     ) -> list[int]:
         """The ids chat sends for OpenAI-shaped messages, up to the opening of the assistant's answer."""
-        return self._tokens.encode(self._prompt_text(turns_of(messages), tools, template_arguments or {}))
+        return self._tokens.encode(self._prompt_text(turns_of(messages), tools, template_arguments or {})).ids
 
     def render(
         self,
@@ -118,32 +107,74 @@ class Renderer:
         *,
         row: int | None = None,
     ) -> list[Rendered]:
-        """The sequences of one row: usually one; one per answer where the template rewrites earlier turns.
+        """The sequences of one row: usually one; one per answer where the template rewrites earlier turns; one per
+        part of a long text that is split.
 
         An empty list means that the row is longer than `max_length` tokens and was dropped. Raises Invalid with
         code `template` (the base cannot express the row) or `mask` (nothing to train), naming `row` if given.
         """
         try:
-            match example:
-                case Text():
-                    return [each for each in [self._document(example)] if len(each.ids) <= max_length]
-                case Conversation():
-                    trained = _trained_turns(example, train_on)
-                    return self._fit(example, trained, max_length, over_long, template_arguments or {})
-                case Preference() | Labelled():
-                    raise Invalid(
-                        "a row to compare answers by cannot be trained on as an answer. Choose a dataset of "
-                        "conversations or texts.",
-                        code=Code.MASK,
-                    )
-                case _:
-                    assert_never(example)
+            if isinstance(example, Preference | Labelled):
+                raise Invalid(
+                    "a row to compare answers by cannot be trained on as an answer. Choose a dataset of "
+                    "conversations or texts.",
+                    code=Code.MASK,
+                    kind="nothing_trained",
+                )
+            written = self.write(example, train_on, max_length, over_long, template_arguments)
+            return [each.sequence for each in written if each.is_used]
         except Invalid as refusal:
             if row is None:
                 raise
             raise Invalid(f"row {row}: {refusal.message}", code=refusal.code, **{**refusal.facts, "row": row}) from None
 
+    def write(
+        self,
+        example: Example,
+        train_on: TrainOn = TrainOn.ASSISTANT,
+        max_length: int = 2048,
+        over_long: OverLong = OverLong.DROP,
+        template_arguments: Mapping[str, Any] | None = None,
+    ) -> list[Written]:
+        """Every sequence of any kind of row, also those too long to be used. Raises as `render`.
+
+        A row to compare answers by has two, of which both or none are used.
+        """
+        arguments = template_arguments or {}
+        match example:
+            case Text():
+                whole = self._document(example)
+                if len(whole.ids) > max_length and over_long is OverLong.SPLIT_TEXT:
+                    return parts_of(whole, max_length, self._decode)
+                return [Written(label="", sequence=whole, is_used=len(whole.ids) <= max_length)]
+            case Conversation():
+                trained = trained_turns(example, train_on)
+                sequences = self._fit(example, trained, max_length, over_long, arguments)
+                labels = [f"answer {number}" if len(sequences) > 1 else "" for number in range(1, len(sequences) + 1)]
+            case Preference():
+                sequences = [
+                    self._continuation(example, each, arguments) for each in (example.chosen, example.rejected)
+                ]
+                labels = ["chosen", "rejected"]
+                if any(len(each.ids) > max_length for each in sequences):
+                    max_length = 0
+            case Labelled():
+                sequences, labels = [self._continuation(example, example.completion, arguments)], [""]
+            case _:
+                assert_never(example)
+        return [
+            Written(label=label, sequence=each, is_used=len(each.ids) <= max_length)
+            for label, each in zip(labels, sequences, strict=True)
+        ]
+
     # -- one conversation ---------------------------------------------------------------------------------------
+
+    def _continuation(
+        self, example: Preference | Labelled, turns: Sequence[Turn], arguments: Mapping[str, Any]
+    ) -> Rendered:
+        """All answers of one continuation, the last one at its end."""
+        talk = continued(example.prompt, turns, example.tools)
+        return self._sequences(talk, trained_turns(talk, TrainOn.ASSISTANT), arguments)[-1]
 
     def _fit(
         self,
@@ -153,39 +184,54 @@ class Renderer:
         over_long: OverLong,
         arguments: Mapping[str, Any],
     ) -> list[Rendered]:
-        """The sequences that fit. Whole turns are left out, oldest first, where asked for; an answer is never cut."""
+        """The sequences. Whole turns are left out, oldest first, where asked for; an answer is never cut.
+
+        One that stays too long stands among them as it is.
+        """
         fitting: list[Rendered] = []
         for sequence in self._sequences(talk, trained, arguments):
-            if len(sequence.ids) <= max_length:
-                fitting.append(sequence)
-            elif over_long is OverLong.DROP_OLDEST_TURNS:
-                last = sequence.spans[-1].turn
-                shorter, dropped = _without_oldest(talk, last)
-                if shorter is not None:
-                    kept = [span.turn - dropped for span in sequence.spans if span.turn - dropped >= _opening(shorter)]
-                    fitted = self._fit(shorter, kept, max_length, over_long, arguments)
-                    note = f"the oldest turns are left out to fit {max_length} tokens."
-                    fitting += [replace(each, notes=tuple(dict.fromkeys((*each.notes, note)))) for each in fitted]
+            shorter: list[Rendered] = []
+            if len(sequence.ids) > max_length and over_long is OverLong.DROP_OLDEST_TURNS:
+                shorter = self._shortened(talk, sequence, max_length, arguments)
+            fitting += shorter or [sequence]
         return fitting
+
+    def _shortened(
+        self, talk: Conversation, sequence: Rendered, max_length: int, arguments: Mapping[str, Any]
+    ) -> list[Rendered]:
+        shorter, dropped = without_oldest(talk, sequence.spans[-1].turn)
+        if shorter is None:
+            return []
+        opening = opening_turns(shorter)
+        kept = [span.turn - dropped for span in sequence.spans if span.turn - dropped >= opening]
+        fitted = self._fit(shorter, kept, max_length, OverLong.DROP_OLDEST_TURNS, arguments)
+        note = f"the oldest turns are left out to fit {max_length} tokens."
+        return [each.noted("oldest_left_out", note) for each in fitted if len(each.ids) <= max_length]
 
     def _sequences(self, talk: Conversation, trained: Sequence[int], arguments: Mapping[str, Any]) -> list[Rendered]:
         answers = [self._answer(talk, turn, arguments) for turn in trained]
-        whole = answers[-1]
+        whole = answers[-1].encoded.ids
         # Equal tokens up to each answer's end: then one sequence keeps the serving law for all of them.
-        is_one = all(whole.ids[: each.end] == each.ids[: each.end] for each in answers)
-        groups = [answers] if is_one else [[each] for each in answers]
-        notes: tuple[str, ...] = ()
-        if not is_one:
-            notes = ("one sequence per answer: this base's template writes earlier turns differently.",)
-        if trained[-1] + 1 < len(talk.turns):
-            notes += ("turns after the last trained answer are left out.",)
+        is_one = all(whole[: each.end] == each.encoded.ids[: each.end] for each in answers)
         sequences: list[Rendered] = []
-        for group in groups:
+        for group in [answers] if is_one else [[each] for each in answers]:
             last = group[-1]
             own = {each.turn: each.text[len(each.prompt_text) :] for each in group}
             check_nothing_vanished(last.text, talk.turns[: last.turn + 1], talk.tools, own)
-            spans = tuple(Span(turn=each.turn, start=each.start, end=each.end) for each in group)
-            sequences.append(Rendered(ids=last.ids, spans=spans, text=last.text, notes=notes))
+            sequence = Rendered(
+                ids=last.encoded.ids, text=last.text, texts=tuple(last.encoded.texts),
+                spans=tuple(Span(turn=each.turn, start=each.start, end=each.end) for each in group),
+            )  # fmt: skip
+            if not is_one:
+                sequence = sequence.noted(*UNROLLED)
+            if trained[-1] + 1 < len(talk.turns):
+                sequence = sequence.noted(*TRAINED_IN_PART)
+            if last.is_stop_added:
+                sequence = sequence.noted(
+                    "stop_added",
+                    f"this base's template ends no answer, so its own {self.eos_token} was added to each.",
+                )
+            sequences.append(sequence)
         return sequences
 
     def _answer(self, talk: Conversation, turn: int, arguments: Mapping[str, Any]) -> _Answer:
@@ -200,34 +246,58 @@ class Renderer:
                 "sends before it; training on it would teach what is never asked. Change the template arguments, "
                 "or choose another base.",
                 code=Code.TEMPLATE,
+                kind="serving_law",
                 param=f"messages[{turn}]",
             )
-        prompt_ids = self._tokens.encode(prompt_text)
-        ids = self._tokens.encode(text)
-        if ids[: len(prompt_ids)] != prompt_ids:
-            # The answer's first letters melt with the prompt's last token; chat has already sent that token.
-            ids = prompt_ids + self._tokens.encode_after(text[len(prompt_text) :])
-        end = self._tokens.stop_end(ids, len(prompt_ids), self.stop_token_ids)
+        prompt = self._tokens.encode(prompt_text)
+        start = len(prompt.ids)
+        encoded = self._continued(prompt, prompt_text, text)
+        end = self._tokens.stop_end(encoded.ids, start, self.stop_token_ids)
+        is_stop_added = end is None
         if end is None:
             # The template never says that the turn is over, so we do, with the base's own end.
-            ids = [*self._tokens.without_trailing_space(ids, len(prompt_ids)), self.eos_token_id]
-            text, end = text.rstrip() + self.eos_token, len(ids)
-        early = next((each for each in ids[len(prompt_ids) : end - 1] if each in self.stop_token_ids), None)
+            text = prompt_text + text[len(prompt_text) :].rstrip()
+            encoded, text = self._ended(self._continued(prompt, prompt_text, text)), text + self.eos_token
+            end = len(encoded.ids)
+        early = next((each for each in encoded.ids[start : end - 1] if each in self.stop_token_ids), None)
         if early is not None:
             raise Invalid(
                 f"the answer of message {turn + 1} contains {self.tokenizer.id_to_token(early)}, which ends a turn of "
                 "this base; the model would learn to stop there. Remove it from the row.",
                 code=Code.TEMPLATE,
+                kind="stop_inside_answer",
                 param=f"messages[{turn}].content",
             )
-        return _Answer(turn=turn, prompt_text=prompt_text, text=text, ids=ids, start=len(prompt_ids), end=end)
+        return _Answer(
+            turn=turn, prompt_text=prompt_text, text=text, encoded=encoded, start=start, end=end,
+            is_stop_added=is_stop_added,
+        )  # fmt: skip
+
+    def _continued(self, prompt: Encoded, prompt_text: str, text: str) -> Encoded:
+        """The tokens of `text`, which begins with the prompt, beginning with the prompt's own tokens."""
+        whole = self._tokens.encode(text)
+        if whole.ids[: len(prompt.ids)] == prompt.ids:
+            return whole
+        # The answer's first letters melt with the prompt's last token; chat has already sent that token.
+        return prompt + self._tokens.encode_after(text[len(prompt_text) :])
+
+    def _ended(self, encoded: Encoded) -> Encoded:
+        return encoded.plus(self.eos_token_id, self.eos_token, is_shown=self._tokens.shows_texts)
+
+    # -- one text -----------------------------------------------------------------------------------------------
 
     def _document(self, example: Text) -> Rendered:
         """Every token of a plain text after its first, and the EOS that ends it."""
-        ids = self._tokens.encode(example.text, add_special_tokens=True)
-        if ids[-1:] != [self.eos_token_id]:
-            ids = [*ids, self.eos_token_id]
-        return Rendered(ids=ids, spans=(Span(turn=0, start=1, end=len(ids)),), text=example.text + self.eos_token)
+        encoded = self._tokens.encode(example.text, add_special_tokens=True)
+        if encoded.ids[-1:] != [self.eos_token_id]:
+            encoded = self._ended(encoded)
+        text = "".join(encoded.texts) if self._tokens.shows_texts else example.text + self.eos_token
+        return stretch(encoded, text)
+
+    def _decode(self, ids: list[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=False)
+
+    # -- templates ----------------------------------------------------------------------------------------------
 
     def _turn_end(self, known: set[int]) -> int | None:
         """The special token that this template writes after an answer, found on a trial; None if it writes none."""
@@ -238,11 +308,9 @@ class Renderer:
             text = template.render(turns, (), is_prompt=False, arguments=self.special_tokens)
         except Invalid:
             return None
-        ids, start = self._tokens.encode(text), len(self._tokens.encode(prompt))
+        ids, start = self._tokens.encode(text).ids, len(self._tokens.encode(prompt).ids)
         end = self._tokens.stop_end(ids, start, known | self._tokens.special)
         return None if end is None else ids[end - 1]
-
-    # -- templates ----------------------------------------------------------------------------------------------
 
     def _prompt_text(
         self, turns: Sequence[Turn], tools: Sequence[Mapping[str, Any]], arguments: Mapping[str, Any]
@@ -260,45 +328,10 @@ class Renderer:
         if "default" in base.templates:
             return (), {name: text for name, text in base.templates.items() if name in ("default", "tool_use")}
         bos = base.special_tokens.get("bos_token")
-        first = self._tokens.encode("a", add_special_tokens=True)[:1]
+        first = self._tokens.encode("a", add_special_tokens=True).ids[:1]
         source = default_source(writes_bos=bos is not None and first == [base.tokenizer.token_to_id(bos)])
         note = (
             "This base has no chat template. Turns are written as plain words (User:, Assistant:) and each answer "
             f"ends with the base's own {base.special_tokens['eos_token']}."
         )
         return (note,), {"default": source}
-
-
-def _trained_turns(talk: Conversation, train_on: TrainOn) -> list[int]:
-    answers = [number for number, turn in enumerate(talk.turns) if turn.role is Role.ASSISTANT]
-    match train_on:
-        case TrainOn.ASSISTANT:
-            trained = [number for number in answers if talk.turns[number].weight]
-        case TrainOn.LAST_TURN:
-            trained = [number for number in answers[-1:] if talk.turns[number].weight]
-        case _:
-            assert_never(train_on)
-    if not trained:
-        raise Invalid(
-            "no answer of the assistant would be trained; a row needs one of weight 1. Fix the row or leave it out.",
-            code=Code.MASK,
-        )
-    return trained
-
-
-def _opening(talk: Conversation) -> int:
-    """How many system turns open the conversation."""
-    return next((i for i, turn in enumerate(talk.turns) if turn.role is not Role.SYSTEM), len(talk.turns))
-
-
-def _without_oldest(talk: Conversation, last: int) -> tuple[Conversation | None, int]:
-    """The turns up to `last` without the oldest exchange (system turns stay), and how many turns that took.
-
-    (None, 0) where the answer's own exchange is all that is left.
-    """
-    opening = _opening(talk)
-    for number in range(opening + 1, last):
-        if talk.turns[number].role is Role.USER:
-            kept = talk.turns[:opening] + talk.turns[number : last + 1]
-            return talk.model_copy(update={"turns": kept}), number - opening
-    return None, 0

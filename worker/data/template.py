@@ -49,6 +49,7 @@ class ChatTemplate:
                 f"the base's chat template has {len(source)} characters; at most {LARGEST_TEMPLATE_BYTES} bytes are "
                 "read. Choose another base or shorten its template.",
                 code=Code.TEMPLATE,
+                kind="template_refuses",
             )
         self.source = source
         try:
@@ -118,7 +119,9 @@ def _call_of(call: ToolCall) -> dict[str, Any]:
 
 def _refused(what: str, fault: Exception) -> Invalid:
     reason = str(fault).strip().splitlines()[0][:200] if str(fault).strip() else type(fault).__name__
-    return Invalid(f"the base's chat template {what}: {reason}.", code=Code.TEMPLATE, reason=reason)
+    return Invalid(
+        f"the base's chat template {what}: {reason}.", code=Code.TEMPLATE, kind="template_refuses", reason=reason
+    )
 
 
 class _Generation(jinja2.ext.Extension):

@@ -29,29 +29,29 @@ def check_nothing_vanished(
         function = tool.get("function", tool)
         name = function.get("name") if isinstance(function, Mapping) else None
         if isinstance(name, str) and name not in text:
-            raise _vanished(f"the tool {name}", "tools")
+            raise _vanished(f"the tool {name}", "tools", "tools_vanish")
     for number, turn in enumerate(turns):
         _check_turn(turn, text, number, last_part_only=True)
     for number, own in trained.items():
         turn = turns[number]
         _check_turn(turn, own, number, last_part_only=False)
         if turn.reasoning is not None and not _stands_in(turn.reasoning.strip(), own):
-            raise _vanished("the reasoning", "reasoning")
+            raise _vanished("the reasoning", "reasoning", "reasoning_vanishes")
 
 
 def _check_turn(turn: Turn, text: str, number: int, *, last_part_only: bool) -> None:
     parts = [part.strip() for part in _THINK_MARKS.split(turn.content)]
     for part in parts[-1:] if last_part_only else parts:
         if not _stands_in(part, text):
-            raise _vanished(f"the content of message {number + 1} ({turn.role})", f"messages[{number}].content")
+            what = f"the content of message {number + 1} ({turn.role})"
+            raise _vanished(what, f"messages[{number}].content", "content_vanishes")
     for call in turn.tool_calls:
         if call.name not in text:
-            raise _vanished(f"the call of the tool {call.name}", f"messages[{number}].tool_calls")
+            raise _vanished(f"the call of the tool {call.name}", f"messages[{number}].tool_calls", "tools_vanish")
         for leaf in _leaves(call.arguments):
             if not _stands_in(leaf, text):
-                raise _vanished(
-                    f"the argument {str(leaf)[:40]} of the tool {call.name}", f"messages[{number}].tool_calls"
-                )
+                what = f"the argument {str(leaf)[:40]} of the tool {call.name}"
+                raise _vanished(what, f"messages[{number}].tool_calls", "tools_vanish")
 
 
 def _leaves(value: Any) -> Iterator[Any]:
@@ -77,10 +77,11 @@ def _stands_in(value: Any, text: str) -> bool:
     return any(spelling in text for spelling in spellings)
 
 
-def _vanished(what: str, param: str) -> Invalid:
+def _vanished(what: str, param: str, kind: str) -> Invalid:
     return Invalid(
         f"this base cannot express {what}: its chat template leaves it out. Remove it from the row, or choose a base "
         "whose template knows it.",
         code=Code.TEMPLATE,
+        kind=kind,
         param=param,
     )
