@@ -1,37 +1,44 @@
 """Prepared rows: a version's rows as they were understood, as one Parquet file. What trains and what is shown is this.
 
-One line per row of the version, usable or not, in order. Knows Parquet; opens what it is given.
+One line per row of the version, usable or not, in order. Knows Parquet; opens what it is given. pyarrow
+is loaded when the first file is opened: the web process starts without it.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from models.catalog.formats.base import Problem
 from models.domain.example import EXAMPLE, Example
 from models.domain.reports import FoundRow
 
+if TYPE_CHECKING:
+    from pyarrow.parquet import FileMetaData
+
 ROWS_PER_GROUP = 5000
+CHARACTERS_PER_GROUP = 16 * 1024 * 1024
 SHOWN_RAW_CHARACTERS = 4000
-SCHEMA = pa.schema(
-    [
-        ("number", pa.int64()),
-        ("kind", pa.string()),  # of the example; null where the row cannot be used
-        ("example", pa.string()),  # as Example writes itself, defaults left out
-        ("sha", pa.binary(16)),  # BLAKE2b of `example`: equal rows have equal ones
-        ("columns", pa.string()),  # a JSON object of short scalar columns that the format did not read, or null
-        ("problem", pa.string()),
-        ("field", pa.string()),
-        ("found", pa.string()),
-        ("needed", pa.string()),
-        ("raw", pa.string()),  # the beginning of an unusable row as it stands in the file
-    ]
-)
+COLUMNS = {
+    "number": "int64",
+    "kind": "string",  # of the example; null where the row cannot be used
+    "example": "string",  # as Example writes itself, defaults left out
+    "sha": "binary",  # 16 bytes of BLAKE2b of `example`: equal rows have equal ones
+    "columns": "string",  # a JSON object of short scalar columns that the format did not read, or null
+    "problem": "string",
+    "field": "string",
+    "found": "string",
+    "needed": "string",
+    "raw": "string",  # the beginning of an unusable row as it stands in the file
+}
+
+
+# Looking for repetition in long texts costs a third of the time and finds none.
+_WRITTEN: dict[str, Any] = {
+    "use_dictionary": ["kind", "problem", "field", "needed"],
+    "write_statistics": ["number"],
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,69 +60,110 @@ class PreparedWriter:
     """Writes rows in order; `close` ends the file. Equal rows give equal bytes."""
 
     def __init__(self, path: Path) -> None:
-        self._writer = pq.ParquetWriter(path, SCHEMA, compression="zstd")
-        self._waiting: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self._schema = pa.schema([(name, _type(kind)) for name, kind in COLUMNS.items()])
+        self._writer = pq.ParquetWriter(
+            path, self._schema, compression="zstd", **_WRITTEN)  # fmt: skip
+        self._waiting: list[tuple[Any, ...]] = []
+        self._waiting_characters = 0
 
     def add_example(self, number: int, example: Example, columns: str | None = None) -> None:
         text = example.model_dump_json(exclude_defaults=True)
-        text = text[:1] + f'"kind":"{example.kind}",' + text[1:]  # a default too, and what tells examples apart
-        self._add(
-            number=number, kind=example.kind, example=text, sha=blake2b(text.encode(), digest_size=16).digest(),
-            columns=columns,
-        )  # fmt: skip
+        text = f'{{"kind":"{example.kind}",{text[1:]}'  # a default too, and what tells examples apart
+        sha = blake2b(text.encode(), digest_size=16).digest()
+        self._waiting.append((number, example.kind, text, sha, columns, None, None, None, None, None))
+        self._waited(len(text))
 
     def add_problem(self, number: int, problem: Problem, *, field: str, found: str, needed: str, raw: str) -> None:
-        self._add(
-            number=number, problem=str(problem), field=field, found=found, needed=needed,
-            raw=raw[:SHOWN_RAW_CHARACTERS],
-        )  # fmt: skip
+        raw = raw[:SHOWN_RAW_CHARACTERS]
+        self._waiting.append((number, None, None, None, None, str(problem), field, found, needed, raw))
+        self._waited(len(raw))
 
     def close(self) -> None:
         self._write()
         self._writer.close()
 
-    def _add(self, **values: Any) -> None:
-        for name, waiting in self._waiting.items():
-            waiting.append(values.get(name))
-        if len(self._waiting["number"]) >= ROWS_PER_GROUP:
+    def _waited(self, characters: int) -> None:
+        self._waiting_characters += characters
+        if len(self._waiting) >= ROWS_PER_GROUP or self._waiting_characters >= CHARACTERS_PER_GROUP:
             self._write()
 
     def _write(self) -> None:
-        if self._waiting["number"]:
-            self._writer.write_table(pa.table(self._waiting, schema=SCHEMA))
-        self._waiting = {name: [] for name in SCHEMA.names}
+        import pyarrow as pa
+
+        if self._waiting:
+            values = zip(*self._waiting, strict=True)
+            columns = [pa.array(each, field.type) for each, field in zip(values, self._schema, strict=True)]
+            self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
+        self._waiting, self._waiting_characters = [], 0
 
 
 class Prepared:
-    """Reads prepared rows; `source` is a path or a seekable file. May be used by one thread at a time."""
+    """Reads prepared rows; `source` is a path or a seekable file. May be used by one thread at a time.
 
-    def __init__(self, source: Path | BinaryIO) -> None:
-        self._file = pq.ParquetFile(source)
+    `metadata` of an earlier reading of the same bytes saves reading it again.
+    """
+
+    def __init__(self, source: Path | BinaryIO, metadata: "FileMetaData | None" = None) -> None:
+        import pyarrow.parquet as pq
+
+        self._file = pq.ParquetFile(source, metadata=metadata)
+        self.metadata = self._file.metadata
 
     @property
     def rows(self) -> int:
-        return self._file.metadata.num_rows
+        return self.metadata.num_rows
 
     def read(self, begin: int, limit: int) -> list[PreparedRow]:
         """At most `limit` rows from place `begin` on (from 0): places, not row numbers, which blank lines interrupt."""
         found: list[PreparedRow] = []
         first = 0
         for group in range(self._file.num_row_groups):
-            rows = self._file.metadata.row_group(group).num_rows
+            rows = self.metadata.row_group(group).num_rows
             if first + rows > begin and len(found) < limit:
-                table = self._file.read_row_group(group)
                 start = max(0, begin - first)
-                found += [_row(each) for each in table.slice(start, limit - len(found)).to_pylist()]
+                table = self._file.read_row_group(group).slice(start, limit - len(found))
+                found += [prepared_row(each) for each in table.to_pylist()]
             first += rows
         return found
 
+    def row(self, number: int) -> PreparedRow | None:
+        """The row of that number, or the next one behind it; None behind the last."""
+        for group in self.groups_from(number):
+            for values in self.group(group):
+                if values["number"] >= number:
+                    return prepared_row(values)
+        return None
+
+    def groups_from(self, number: int) -> Iterator[int]:
+        """The parts of the file that hold rows of this number or a later one, in order."""
+        for group in range(self._file.num_row_groups):
+            if self.metadata.row_group(group).column(0).statistics.max >= number:
+                yield group
+
+    def group(self, group: int) -> list[dict[str, Any]]:
+        """One part's rows as values by the names of COLUMNS; `prepared_row` makes a row of one."""
+        return self._file.read_row_group(group).to_pylist()
+
     def examples(self) -> Iterator[tuple[int, Example]]:
         """The usable rows with their numbers."""
+        for number, text in self.texts():
+            yield number, EXAMPLE.validate_json(text)
+
+    def texts(self) -> Iterator[tuple[int, str]]:
+        """`examples`, as they are written."""
         for batch in self._file.iter_batches(columns=["number", "example"], batch_size=1000):
             numbers, examples = batch.column(0).to_pylist(), batch.column(1).to_pylist()
             for number, text in zip(numbers, examples, strict=True):
                 if text is not None:
-                    yield number, EXAMPLE.validate_json(text)
+                    yield number, text
+
+    def columns(self, *names: str) -> Iterator[tuple[Any, ...]]:
+        """The named columns of all rows, row by row; only those are read."""
+        for batch in self._file.iter_batches(columns=list(names), batch_size=1000):
+            yield from zip(*(batch.column(name).to_pylist() for name in names), strict=True)
 
     def problems(self) -> Iterator[FoundRow]:
         """Why the other rows cannot be used, in order."""
@@ -126,7 +174,8 @@ class Prepared:
                     yield FoundRow(row=row["number"], field=row["field"], found=row["found"], needed=row["needed"])
 
 
-def _row(row: dict[str, Any]) -> PreparedRow:
+def prepared_row(row: dict[str, Any]) -> PreparedRow:
+    """A row of its values by name."""
     text, problem = row["example"], row["problem"]
     return PreparedRow(
         number=row["number"],
@@ -139,3 +188,9 @@ def _row(row: dict[str, Any]) -> PreparedRow:
         needed=row["needed"] or "",
         raw=row["raw"] or "",
     )
+
+
+def _type(name: str) -> Any:
+    import pyarrow as pa
+
+    return pa.binary(16) if name == "binary" else pa.type_for_alias(name)

@@ -2,14 +2,18 @@
 
 import io
 import json
+import subprocess
+import sys
 import time
 
-import pytest
-
+from models.catalog.prepared import PreparedWriter
 from models.domain.access import Role
 from models.domain.dataset import CheckState
+from models.domain.example import Conversation, Turn
+from models.domain.example import Role as ChatRole
 from models.infra import stored_rows
 from models.infra.stored_rows import StoredRows
+from tests.checked import check_uploads
 from tests.house import ROWS, error_of
 from webapp.actions.ensure_samples import ensure_samples
 from webapp.actions.show_datasets import list_datasets, show_dataset
@@ -118,10 +122,17 @@ def test_used_by_names_the_teams_own_runs_on_any_version(house):
     assert get(house, anna, "").json()["data"][0]["runs"] == 1
 
 
+def checked(house, person, rows: bytes) -> str:
+    """A dataset of one version that its check has read."""
+    dataset = house.upload(person, rows=rows).json()["tuneroom"]["dataset"]
+    check_uploads(house)
+    return dataset
+
+
 def test_rows_are_read_from_anywhere_page_by_page(house):
     anna = house.person()
     content = "\n".join(conversation(f"Question {n}?", f"Answer {n}.") for n in range(1, 51))
-    dataset = house.upload(anna, rows=content.encode()).json()["tuneroom"]["dataset"]
+    dataset = checked(house, anna, content.encode())
     numbers, begin = [], 1
     while begin:
         page = get(house, anna, f"/{dataset}/rows", **{"from": begin, "limit": 20}).json()
@@ -133,6 +144,17 @@ def test_rows_are_read_from_anywhere_page_by_page(house):
     assert get(house, anna, f"/{dataset}/rows", version=7).status_code == 404
 
 
+def test_rows_that_no_check_has_read_are_not_shown_and_the_page_says_why(quick_house):
+    anna = quick_house.person()
+    file = quick_house.upload(anna).json()
+    rows = f"/{file['tuneroom']['dataset']}/rows"
+    response = get(quick_house, anna, rows)
+    assert response.status_code == 400 and "is being checked" in error_of(response)["message"]
+    quick_house.check_file(file["id"], is_usable=False, details="row 1 has no answer.")
+    response = get(quick_house, anna, rows)
+    assert response.status_code == 400 and "cannot be used" in error_of(response)["message"]
+
+
 def test_a_search_finds_what_was_written_and_not_how_json_writes_it(quick_house):
     anna = quick_house.person()
     lines = [
@@ -141,7 +163,7 @@ def test_a_search_finds_what_was_written_and_not_how_json_writes_it(quick_house)
         json.dumps({"messages": [{"role": "user", "content": "x"}]}),
         "not json, but the ferry stands here",
     ]
-    dataset = quick_house.upload(anna, rows="\n".join(lines).encode()).json()["tuneroom"]["dataset"]
+    dataset = checked(quick_house, anna, "\n".join(lines).encode())
 
     def found(words: str) -> list[int]:
         page = get(quick_house, anna, f"/{dataset}/rows", search=words).json()
@@ -171,59 +193,63 @@ HOSTILE = [
 
 def test_a_hostile_row_is_shown_as_one_that_cannot_be_read(quick_house):
     anna = quick_house.person()
-    rows = b"\n".join([ROWS.strip(), *HOSTILE, ROWS.strip()])
-    dataset = quick_house.upload(anna, rows=rows).json()["tuneroom"]["dataset"]
+    dataset = checked(quick_house, anna, b"\n".join([ROWS.strip(), *HOSTILE, ROWS.strip()]))
     page = get(quick_house, anna, f"/{dataset}/rows").json()["data"]
     assert [row["row"] for row in page if row["example"]] == [1, len(HOSTILE) + 2]
     assert all(row["problem"]["found"] and row["problem"]["needed"] for row in page[1:-1])
-    raw = quick_house.deps.rows.read(*_blob(quick_house, anna, dataset), limit=50)
+    version = show_dataset(quick_house.deps, anna.principal, dataset).versions[0].version
+    raw = quick_house.deps.rows.read(version.scope, version.rows_sha256, limit=50)
     assert all(char.isprintable() or char in "\n\t" for row in raw.rows for char in row.raw)
+    assert raw.rows[3].raw == '{"a": "\ufffd\ufffd"}' and raw.rows[-2].raw == "{"
 
 
-@pytest.mark.parametrize("content", [b"PK\x03\x04zip", b"\x1f\x8bgzip"])
-def test_a_foreign_file_is_refused_with_a_sentence(quick_house, content):
-    anna = quick_house.person()
-    dataset = quick_house.upload(anna, rows=content).json()["tuneroom"]["dataset"]
-    response = get(quick_house, anna, f"/{dataset}/rows")
-    assert response.status_code == 400 and "archive" in error_of(response)["message"]
+def many_rows(tmp_path, count: int) -> bytes:
+    """Prepared rows, written as the intake writes them; every row's number is three times its place."""
+    writer = PreparedWriter(tmp_path / "many.parquet")
+    for place in range(1, count + 1):
+        turns = (
+            Turn(role=ChatRole.USER, content=f"Question {place}?"),
+            Turn(role=ChatRole.ASSISTANT, content="Answer. " * 10),
+        )
+        writer.add_example(3 * place, Conversation(turns=turns))
+    writer.close()
+    return (tmp_path / "many.parquet").read_bytes()
 
 
-def _blob(house, person, dataset) -> tuple[str, str]:
-    version = show_dataset(house.deps, person.principal, dataset).versions[0].version
-    return version.scope, version.sha256
-
-
-@pytest.mark.parametrize("is_array", [True, False])
-def test_a_long_file_is_read_within_the_time_and_goes_on_where_it_stopped(quick_house, is_array):
-    storage = quick_house.deps.storage
-    rows = [conversation(f"Question {n}?", "Answer. " * 10) for n in range(1, 60_001)]
-    content = ("[" + ",\n".join(rows) + "]" if is_array else "\n".join(rows)).encode()
-    blob = storage.put_bytes("team/x", content)
-    reader = StoredRows(storage)
+def test_a_long_file_is_read_within_the_time_and_goes_on_where_it_stopped(quick_house, tmp_path):
+    blob = quick_house.deps.storage.put_bytes("team/x", many_rows(tmp_path, 60_000))
+    reader = StoredRows(quick_house.deps.storage)
 
     def read(**asked):
-        return reader.read(blob.scope, blob.sha256, format_name="messages", **asked)
+        return reader.read(blob.scope, blob.sha256, **asked)
 
+    read(limit=1)  # pyarrow is loaded by the first reading
     began = time.monotonic()
-    cut = read(limit=5, words="59,999", seconds=0.05)
-    assert cut.is_cut and cut.rows == () and 1 < cut.following < 60_000
+    cut = read(limit=5, words="59999?", seconds=0.02)
+    assert cut.is_cut and cut.rows == () and 1 < cut.following < 180_000
     assert time.monotonic() - began < 1
     tries, begin = 0, cut.following
     while (found := read(begin=begin, limit=5, words="59999?", seconds=0.2)).is_cut and not found.rows:
         tries, begin = tries + 1, found.following
         assert tries < 200
-    assert [row.number for row in found.rows] == [59_999]
-    last = read(begin=59_990, limit=20)
-    assert [row.number for row in last.rows] == list(range(59_990, 60_001)) and last.following is None
-    began = time.monotonic()
-    assert read(begin=59_500, limit=1).rows[0].number == 59_500
-    assert time.monotonic() - began < 0.1  # the way there is known
+    assert [row.number for row in found.rows] == [3 * 59_999]
+    last = read(begin=179_970, limit=20)
+    assert [row.number for row in last.rows] == list(range(179_970, 180_001, 3)) and last.following is None
+    page = read(begin=150_001, limit=2, seconds=0.5)
+    assert [row.number for row in page.rows] == [150_003, 150_006] and page.following == 150_009
+    assert read(begin=180_001, limit=1).rows == ()
 
 
-def test_where_rows_begin_is_remembered_for_few_files_only(quick_house, monkeypatch):
+def test_where_rows_lie_is_remembered_for_few_files_only(quick_house, tmp_path, monkeypatch):
     monkeypatch.setattr(stored_rows, "MOST_FILES", 3)
     reader = StoredRows(quick_house.deps.storage)
-    for number in range(5):
-        blob = quick_house.deps.storage.put_bytes("team/x", ROWS * (number + 1))
-        reader.read(blob.scope, blob.sha256, limit=1)
-    assert len(reader._marks) == 3
+    for count in range(1, 6):
+        blob = quick_house.deps.storage.put_bytes("team/x", many_rows(tmp_path, count))
+        assert len(reader.read(blob.scope, blob.sha256, limit=9).rows) == count
+        assert reader.read(blob.scope, blob.sha256, begin=3 * count, limit=9).rows[0].number == 3 * count
+    assert len(reader._directories) == 3
+
+
+def test_the_web_process_starts_without_pyarrow():
+    code = "import sys, webapp.app; sys.exit('pyarrow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -5,11 +5,14 @@ import json
 import pytest
 
 from models import samples
-from models.catalog import rows as rows_module
+from models.catalog import rows as limits
+from models.catalog.containers import opened
+from models.catalog.containers.base import CHUNK_BYTES
 from models.catalog.formats.base import Problem
 from models.domain.errors import AppError, Code
 from tests.sources import examine
 from tests.text_bases import row
+from worker.data import version_rows
 
 GOOD = json.dumps(row("Who?", "Odalys."))
 CELL = "x" * (64 * 1024)
@@ -109,22 +112,10 @@ def test_an_array_may_be_printed_over_many_lines_and_end_with_a_comma(tmp_path):
 def test_an_array_longer_than_one_reading_is_cut_at_the_same_places(tmp_path):
     rows = [row(f"Question {i}?", f'Answer "{i}", é [{{' * (i % 50 + 1)) for i in range(4000)]
     content = json.dumps(rows, ensure_ascii=False)
-    assert len(content) > 2 * rows_module.CHUNK_BYTES
+    assert len(content) > 2 * CHUNK_BYTES
     path = file_of(tmp_path, content)
-    with path.open("rb") as file:
-        assert [each.value for each in rows_module.read_rows(file)] == rows
-
-
-@pytest.mark.parametrize("is_array", [True, False])
-def test_reading_goes_on_behind_any_row(tmp_path, is_array):
-    texts = [json.dumps({"n": i, "text": 'é [{",' * (i % 9)}, ensure_ascii=i % 2 == 0) for i in range(60)]
-    path = file_of(tmp_path, "[" + " ,\n".join(texts) + " ]\n" if is_array else "\n\n".join(texts))
-    with path.open("rb") as file:
-        whole = list(rows_module.raw_rows(file))
-        assert len(whole) == 60
-        for index, row in enumerate(whole):
-            rest = list(rows_module.raw_rows(file, (row.number, row.position)))
-            assert rest == whole[index + 1 :]
+    with opened(path.name, path) as file:
+        assert [each.value for each in file.rows()] == rows
 
 
 @pytest.mark.parametrize(
@@ -137,14 +128,14 @@ def test_an_array_that_breaks_off_keeps_the_rows_before(tmp_path, tail, found):
 
 
 def test_a_giant_line_is_passed_over_and_the_next_is_read(tmp_path):
-    giant = b'{"a": "' + b"x" * (rows_module.LARGEST_ROW_BYTES + 3 * rows_module.CHUNK_BYTES) + b'"}'
+    giant = b'{"a": "' + b"x" * (limits.LARGEST_ROW_BYTES + 3 * CHUNK_BYTES) + b'"}'
     report = examine(file_of(tmp_path, lines(GOOD, giant, GOOD)))
     assert report.usable_rows == 2 and kinds(report) == {Problem.CELL_TOO_LARGE: 1}
     assert report.problems[0].first[0].row == 2
 
 
 def test_a_giant_element_ends_the_array_but_not_the_rows_before(tmp_path):
-    giant = b'{"a": "' + b"x" * (rows_module.LARGEST_ROW_BYTES + 3 * rows_module.CHUNK_BYTES) + b'"}'
+    giant = b'{"a": "' + b"x" * (limits.LARGEST_ROW_BYTES + 3 * CHUNK_BYTES) + b'"}'
     report = examine(file_of(tmp_path, b"[" + GOOD.encode() + b"," + giant + b"]"))
     assert report.usable_rows == 1 and kinds(report) == {Problem.CELL_TOO_LARGE: 1}
 
@@ -174,7 +165,7 @@ def test_a_file_that_is_no_dataset_is_refused_with_a_sentence(tmp_path, content,
 
 
 def test_more_rows_than_the_limit_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(rows_module, "MOST_ROWS", 5)  # the limit is 2,000,000: too long a file for a test
+    monkeypatch.setattr(version_rows, "MOST_ROWS", 5)  # the limit is 2,000,000: too long a file for a test
     assert examine(file_of(tmp_path, lines(*[GOOD] * 5))).rows == 5
     with pytest.raises(AppError, match="more than 5 rows") as raised:
         examine(file_of(tmp_path, lines(*[GOOD] * 6)))

@@ -39,7 +39,7 @@ def test_a_good_file_succeeds_with_its_report(jobdir):
 
 def test_progress_is_told_in_bytes_to_the_end(jobdir, monkeypatch):
     monkeypatch.setattr(check, "SECONDS_BETWEEN_REPORTS", 0.0)
-    put(jobdir, *[json.dumps(row("Who?", "Odalys."))] * 30)
+    put(jobdir, *[json.dumps(row("Who?", "Odalys."))] * 300)
     check.run(jobdir, Stop())
     told = [said for said in jobdir.said_since(0)[0] if isinstance(said, Progressed)]
     assert [said.done for said in told] == sorted(said.done for said in told) and len(told) > 10
@@ -63,7 +63,7 @@ def test_a_file_without_one_usable_row_fails_and_keeps_the_report(jobdir):
 
 def test_a_stop_ends_the_reading(jobdir, monkeypatch):
     monkeypatch.setattr(check, "SECONDS_BETWEEN_REPORTS", 0.0)
-    put(jobdir, *[json.dumps(row("Who?", "Odalys."))] * 30)
+    put(jobdir, *[json.dumps(row("Who?", "Odalys."))] * 300)
 
     class StopAtTheThirdLook(Stop):
         looks = 0

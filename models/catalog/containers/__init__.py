@@ -1,0 +1,195 @@
+"""The containers that rows come in, one file each, found by import, each also in gzip. Decides which one a file is.
+
+The name's ending proposes, the content decides or refuses. Gzip is known by its first bytes, whatever the name says.
+"""
+
+import codecs
+import io
+import pkgutil
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
+
+from models.catalog.containers.base import CHUNK_BYTES, Container, no_rows
+from models.catalog.rows import Row
+from models.domain.errors import Code, Invalid, TooLarge
+
+GZIP_ENDING = ".gz"
+MOST_INFLATED_BYTES = 10 * 1024**3
+MOST_RATIO = 200  # text shrinks 3 to 30 times; deflate can do 1,032
+BYTES_BEFORE_RATIO = 32 * 1024**2
+
+_GZIP = b"\x1f\x8b"
+_BEGINNINGS = {
+    b"PK\x03\x04": "a zip archive or an Office file",
+    b"%PDF": "a PDF file",
+    b"GGUF": "a GGUF model",
+    b"\x89PNG": "a picture",
+    b"BZh": "a bzip2 archive",
+    b"\xfd7zXZ": "an xz archive",
+    b"\x28\xb5\x2f\xfd": "a Zstandard archive",
+    b"ARROW1": "an Arrow file",
+    b"SQLite format 3": "a database",
+    codecs.BOM_UTF16_LE: "text in UTF-16",
+    codecs.BOM_UTF16_BE: "text in UTF-16",
+}
+
+
+def _found() -> dict[str, Container]:
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "base")
+    containers: tuple[Container, ...] = tuple(import_module(f"{__name__}.{name}").CONTAINER for name in names)
+    return {each.name: each for each in containers}
+
+
+CONTAINERS: dict[str, Container] = _found()
+SUFFIXES: tuple[str, ...] = tuple(suffix for each in CONTAINERS.values() for suffix in each.suffixes)
+ENDINGS: tuple[str, ...] = SUFFIXES + tuple(suffix + GZIP_ENDING for suffix in SUFFIXES)  # of names, in lower case
+
+
+class Opened:
+    """One file of rows, open for reading. `position`: how many bytes of the stored file have been read."""
+
+    def __init__(self, container: Container, file: BinaryIO, stored: io.FileIO) -> None:
+        self.container, self._file, self._stored = container, file, stored
+
+    @property
+    def position(self) -> int:
+        return self._stored.tell()
+
+    def rows(self) -> Iterator[Row]:
+        """Every row that is not blank; to be asked for once. Raises Invalid for a file that is no such container."""
+        return self.container.read(self._file)
+
+
+@contextmanager
+def opened(filename: str, path: Path) -> Iterator[Opened]:
+    """The file, inflated as it is read. Raises Invalid for what is empty, foreign or not what its name says."""
+    with path.open("rb", buffering=0) as stored:
+        is_gzip = stored.read(len(_GZIP)) == _GZIP
+        stored.seek(0)
+        if not is_gzip:
+            with io.BufferedReader(stored, CHUNK_BYTES) as file:
+                yield Opened(_container_of(filename, file), file, stored)
+            return
+        with io.BufferedReader(Inflated(stored), CHUNK_BYTES) as file:
+            container = _container_of(filename, file)
+            if container.name != "parquet":
+                yield Opened(container, file, stored)
+                return
+            with tempfile.TemporaryFile() as whole:  # its directory stands at the end
+                while chunk := file.read(CHUNK_BYTES):
+                    whole.write(chunk)
+                whole.seek(0)
+                yield Opened(container, cast(BinaryIO, whole), stored)
+
+
+class Inflated(io.RawIOBase):
+    """What a gzip file holds, bounded: raises TooLarge for a bomb and Invalid for a damaged file. Seeks to 0 only."""
+
+    def __init__(self, stored: io.FileIO) -> None:
+        self._stored = stored
+        self._begin()
+
+    def _begin(self) -> None:
+        self._stored.seek(0)
+        self._member = zlib.decompressobj(wbits=31)
+        self._waiting = b""
+        self._taken = self._given = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._given
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if whence == io.SEEK_CUR and offset == 0:
+            return self._given
+        if (offset, whence) != (0, io.SEEK_SET):
+            raise io.UnsupportedOperation("a gzip file is read from its beginning")
+        self._begin()
+        return 0
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        data = self._next(len(buffer))
+        buffer[: len(data)] = data
+        self._given += len(data)
+        if self._given > MOST_INFLATED_BYTES:
+            raise _bomb(f"more than {MOST_INFLATED_BYTES // 1024**3} GB")
+        if self._given > max(BYTES_BEFORE_RATIO, MOST_RATIO * self._taken):
+            raise _bomb(f"more than {MOST_RATIO} times its own size")
+        return len(data)
+
+    def _next(self, most: int) -> bytes:
+        while True:
+            if self._member.eof:  # several members may follow each other; zeros may fill the end
+                self._waiting = (self._member.unused_data or self._waiting).lstrip(b"\0")
+                self._waiting = self._waiting or self._take().lstrip(b"\0")
+                if not self._waiting:
+                    return b""
+                self._member = zlib.decompressobj(wbits=31)
+            self._waiting = self._waiting or self._take()
+            if not self._waiting:
+                raise _damaged("it breaks off")
+            try:
+                data = self._member.decompress(self._waiting, most)
+            except zlib.error as fault:
+                raise _damaged(str(fault)) from None
+            self._waiting = self._member.unconsumed_tail
+            if data:
+                return data
+
+    def _take(self) -> bytes:
+        chunk = self._stored.read(CHUNK_BYTES // 4) or b""
+        self._taken += len(chunk)
+        return chunk
+
+
+def _container_of(filename: str, file: BinaryIO) -> Container:
+    beginning = file.read(CHUNK_BYTES)
+    file.seek(0)
+    if not beginning.removeprefix(codecs.BOM_UTF8).strip():
+        raise no_rows()
+    for mark, kind in _BEGINNINGS.items():
+        if beginning.startswith(mark):
+            raise Invalid(f"the file is {kind}; {_needed()} Convert it first.", code=Code.INVALID_FILE)
+    if beginning.startswith(_GZIP):
+        raise Invalid("the file is a gzip archive in a gzip archive; pack it once.", code=Code.INVALID_FILE)
+    ending = PurePosixPath(filename.lower().removesuffix(GZIP_ENDING)).suffix
+    named = next((each for each in CONTAINERS.values() if ending in each.suffixes), None)
+    likely = [named, *(CONTAINERS[name] for name in named.alike)] if named else _BY_CONTENT
+    for container in likely:
+        if container.fits(beginning):
+            return container
+    held = next(each for each in _BY_CONTENT if each.fits(beginning))
+    raise Invalid(
+        f"the name of the file ends in {ending}, but it holds {held.title}. Name it {held.suffixes[0]} and upload it "
+        "again.",
+        code=Code.INVALID_FILE,
+    )
+
+
+# For a name without a known ending, and to say what a file is that is not what its name says.
+_BY_CONTENT = [CONTAINERS[name] for name in ("parquet", "json", "jsonl")]
+
+
+def _needed() -> str:
+    return f"training rows come as {', '.join(each.title for each in CONTAINERS.values())}, each also in gzip."
+
+
+def _bomb(size: str) -> TooLarge:
+    return TooLarge(
+        f"the gzip archive unpacks to {size}, which is refused. Upload the file as it is, or in parts.",
+        code=Code.INVALID_FILE,
+    )
+
+
+def _damaged(why: str) -> Invalid:
+    return Invalid(f"the gzip archive is damaged: {why[:100]}. Pack it again.", code=Code.INVALID_FILE)
