@@ -43,6 +43,13 @@ LANE_OF: dict[JobKind, Lane] = {
     JobKind.TOY: Lane.JOBS,
 }
 
+PRIORITY_OF: dict[JobKind, int] = {
+    JobKind.CHECK_DATA: 2,  # people wait for it
+    JobKind.EDIT_DATA: 2,
+    JobKind.COUNT_TOKENS: 1,
+}  # all others 0: higher is claimed first
+QUICK_PRIORITY = 2  # from here on it is quick, and one slot of the lane `light` is kept for it
+
 
 class JobState(StrEnum):
     """The five facts. See MOVES for who moves a job and what happens if that process dies."""

@@ -1,6 +1,10 @@
 """How the rows of a version are understood: which format, which column stands for which field. Part of the version."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+MOST_PARTS = 64  # files of one version
 
 
 class Reading(BaseModel):
@@ -23,3 +27,16 @@ class Part(BaseModel):
     filename: str
     sha256: str
     size: int
+
+
+_PARTS: TypeAdapter[tuple[Part, ...]] = TypeAdapter(tuple[Part, ...])
+
+
+def list_of(parts: Sequence[Part]) -> bytes:
+    """The files as JSON: what a version of several has as its own bytes."""
+    return _PARTS.dump_json(tuple(parts))
+
+
+def name_of(parts: Sequence[Part]) -> str:
+    """What such a version is called."""
+    return parts[0].filename if len(parts) == 1 else f"{parts[0].filename} and {len(parts) - 1} more"

@@ -13,6 +13,7 @@ from models.infra.settings import Settings
 
 RING_TASK = "tuneroom.ring"
 ANSWER_TASK = "tuneroom.answer"
+QUESTION_TASK = "tuneroom.question"
 
 
 def make_celery(settings: Settings) -> Celery:
@@ -71,6 +72,15 @@ class Broker:
             self._redis.ping()
             with self._lock:
                 self._celery.send_task(ANSWER_TASK, args=[request_json], queue=Lane.CHAT.value)
+        except (RedisError, OperationalError, OSError) as error:
+            raise Unavailable("The queue's broker does not answer. Try again in a few seconds.") from error
+
+    def put_question(self, question_json: str, seconds: float) -> None:
+        """Put one Question before the workers of the lane `light`; after `seconds` nobody takes it any more."""
+        try:
+            self._redis.ping()
+            with self._lock:
+                self._celery.send_task(QUESTION_TASK, args=[question_json], queue=Lane.LIGHT.value, expires=seconds)
         except (RedisError, OperationalError, OSError) as error:
             raise Unavailable("The queue's broker does not answer. Try again in a few seconds.") from error
 

@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     max_attempts: int = Field(default=3, ge=1, description="Lost workers before a job fails as worker_lost")
 
     slots: int = Field(default=1, ge=1, le=64, description="Jobs one worker runs at once")
+    light_slots: int = Field(
+        default=2, ge=1, le=64, description="The same of the lane light; from two on, one is kept for quick jobs"
+    )
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda:\d+)$")
     compute_dtype: Literal["auto", "fp32", "bf16"] = "auto"
     threads: int | None = Field(default=None, ge=1, description="torch threads of a child; None: all cores")

@@ -6,11 +6,12 @@ import pytest
 
 from models.db.store.system import SystemStore
 from models.db.store.team import TeamStore
-from models.db.tables import Merge
+from models.db.tables import BaseModel, Merge
 from models.domain.access import Member, Role, System
 from models.domain.errors import Forbidden, NotFound
 from models.domain.ids import TeamId
 from models.domain.job import CancelWish, JobKind
+from models.domain.reading import Reading
 from tests.people import make_adapter, make_member, make_team
 
 SYSTEM = {
@@ -19,7 +20,7 @@ SYSTEM = {
     "worker_started", "worker_seen", "worker_stopped", "workers", "take_lease", "save_blobs", "child_lost",
     "let_go_on", "are_held",
     # people, before anybody is signed in
-    "team_named", "user_by_email", "add_user", "add_key", "memberships", "principal_of_key", "key_was_used",
+    "team_named", "user_by_email", "email_of", "add_user", "add_key", "memberships", "principal_of_key", "key_was_used",
     "save_secret", "sealed_secret",
     # browsers, before a request has a principal
     "add_sign_in", "member_of_sign_in", "sign_in_was_seen", "end_sign_in", "end_sign_ins_of", "team_to_enter",
@@ -32,7 +33,7 @@ SYSTEM = {
     "installation", "drop_checkpoints", "in_use", "old_blobs", "forget", "known_blobs",
     "forget_logs", "forget_traces", "ended_before",
     # staging and start-up
-    "principal", "job", "base", "adapter", "file", "checkpoints",
+    "principal", "job", "base", "adapter", "file", "checkpoints", "parts", "gate_report", "newest_file",
     "has_base_or_import", "had_base", "has_sample",
 }  # fmt: skip
 UNSCOPED = {
@@ -94,6 +95,12 @@ LOOK_UPS = {
     "add_version": lambda store, ids: store.add_version(
         ids["dataset"], filename="a.jsonl", purpose="fine-tune", scope="team/b", sha256="a" * 64, size=1
     ),
+    "parts": lambda store, ids: store.parts(ids["file"]),
+    "reports": lambda store, ids: store.reports(ids["file"]),
+    "tokens_report": lambda store, ids: store.tokens_report(ids["file"], BaseModel(tree_sha256="a"), "assistant", {}),
+    "data_jobs": lambda store, ids: store.data_jobs(ids["file"], JobKind.GATE_DATA),
+    "newest_version": lambda store, ids: store.newest_version(ids["dataset"]),
+    "read_again": lambda store, ids: store.read_again(ids["file"], Reading()),
     "delete_file": lambda store, ids: store.delete_file(ids["file"]),
     "delete_dataset": lambda store, ids: store.delete_dataset(ids["dataset"]),
     "delete_job": lambda store, ids: store.delete_job(ids["job"]),

@@ -37,10 +37,11 @@ def test_a_checked_file_tells_its_verdict(house):
 @pytest.mark.parametrize(
     ("name", "rows", "sentence"),
     [
-        ("rows.csv", ROWS, "does not end in .jsonl or .json"),
+        ("rows.xlsx", ROWS, "does not end in .csv"),
         ("rows.jsonl", b"", "is empty"),
         ("..", ROWS, "does not end in"),
         ("jsonl", ROWS, "does not end in"),
+        (".jsonl.gz", ROWS, "does not end in"),
     ],
 )
 def test_a_file_that_cannot_be_rows_is_refused_with_a_sentence_and_leaves_nothing(quick_house, name, rows, sentence):

@@ -1,22 +1,24 @@
-"""Takes in a file of training rows: stored byte for byte, registered, and queued to be checked."""
+"""Takes in files of training rows: stored byte for byte, registered as one version, and queued to be checked."""
 
 import unicodedata
-from pathlib import PurePosixPath
+from collections.abc import Sequence
 from typing import IO
 
+from models.catalog.containers import ENDINGS, SUFFIXES
 from models.db.store.system import SystemStore
 from models.db.store.team import TeamStore
 from models.db.tables import DatasetVersion
 from models.domain.access import Kind, Principal, Verb
 from models.domain.errors import Code, Invalid, NotFound
 from models.domain.job import JobKind, Lane
-from models.infra.storage import BlobRef, team_scope
+from models.domain.reading import MOST_PARTS, Part, Reading, list_of, name_of
+from models.infra.storage import team_scope
 from webapp.actions.once import made_before, one_create_at_a_time, request_hash
 from webapp.actions.ring import ring
 from webapp.deps import Deps
 
 File = DatasetVersion
-ENDINGS = (".jsonl", ".json")
+Sent = Sequence[tuple[str, IO[bytes]]]
 LONGEST_NAME = 200
 
 
@@ -29,35 +31,66 @@ def upload_file(
     *,
     dataset_id: str | None = None,
 ) -> File:
-    """`stream` must be seekable. With `dataset_id` the file becomes that dataset's next version, else a new dataset.
+    """`upload_files` of one."""
+    return upload_files(deps, principal, [(filename, stream)], purpose, dataset_id=dataset_id)
 
-    Raises Invalid (name, empty, too large), Forbidden, or NotFound and Conflict for the dataset; then nothing is kept.
-    The same person sending the same bytes under the same name within 30 s gets the first file again.
+
+def upload_files(
+    deps: Deps,
+    principal: Principal,
+    sent: Sent,
+    purpose: str = "fine-tune",
+    *,
+    dataset_id: str | None = None,
+    reading: Reading | None = None,
+) -> File:
+    """One version of one file or several. Streams must be seekable.
+
+    With `dataset_id` it becomes that dataset's next version, else a new dataset. Raises Invalid (name, empty, too
+    large, too many), Forbidden, or NotFound and Conflict for the dataset; then nothing is kept. The same person sending
+    the same bytes under the same names within 30 s gets the first file again.
     """
-    name = clean_name(filename)
+    names = clean_names([filename for filename, _ in sent])
     _check_may_create(deps, principal, dataset_id)
-    if not stream.read(1):
-        raise Invalid(f"{name} is empty; at least one row was needed. Choose another file.", code=Code.INVALID_FILE)
-    stream.seek(0)
-    blob = deps.storage.put_stream(team_scope(principal.team), stream, deps.settings.max_upload_bytes)
-    file = _register(deps, principal, name, purpose, blob, dataset_id)
+    for name, (_, stream) in zip(names, sent, strict=True):
+        if not stream.read(1):
+            raise Invalid(f"{name} is empty; at least one row was needed. Choose another file.", code=Code.INVALID_FILE)
+        stream.seek(0)
+    scope, left_bytes = team_scope(principal.team), deps.settings.max_upload_bytes
+    parts: list[Part] = []
+    for name, (_, stream) in zip(names, sent, strict=True):
+        blob = deps.storage.put_stream(scope, stream, left_bytes)
+        left_bytes -= blob.size
+        parts.append(Part(filename=name, sha256=blob.sha256, size=blob.size))
+    file = _register(deps, principal, scope, parts, purpose, dataset_id, reading or Reading())
     ring(deps.broker, Lane.LIGHT)
     return file
+
+
+def clean_names(filenames: Sequence[str]) -> list[str]:
+    """`clean_name` of each. Raises Invalid, also for more files than one version holds."""
+    if not 0 < len(filenames) <= MOST_PARTS:
+        raise Invalid(
+            f"{len(filenames)} files were sent; from 1 to {MOST_PARTS} were needed. Join some of them.", param="file"
+        )
+    return [clean_name(filename) for filename in filenames]
 
 
 def clean_name(filename: str) -> str:
     """The last part of the name without control characters: it is only shown, never a path. Raises Invalid."""
     last = filename.replace("\\", "/").rsplit("/", 1)[-1]
     name = "".join(char for char in last if unicodedata.category(char)[0] != "C").strip()
-    path = PurePosixPath(name or ".")
-    if path.suffix.lower() not in ENDINGS:
+    # The longest that fits: .jsonl.gz, not .gz.
+    ending = max((one for one in ENDINGS if name.lower().endswith(one)), key=len, default=None)
+    if ending is None or len(name) == len(ending):
+        known = ", ".join(SUFFIXES[:-1]) + f" or {SUFFIXES[-1]}"
         raise Invalid(
-            f'"{name[:80]}" does not end in .jsonl or .json; training rows come as one JSON object a line. '
+            f'"{name[:80]}" does not end in {known}, nor in one of them and .gz; training rows come in such files. '
             "Convert the file and upload it again.",
             code=Code.INVALID_FILE,
             param="file",
         )
-    return path.stem[: LONGEST_NAME - len(path.suffix)] + path.suffix
+    return name[: -len(ending)][: LONGEST_NAME - len(ending)] + name[-len(ending) :]
 
 
 def _check_may_create(deps: Deps, principal: Principal, dataset_id: str | None) -> None:
@@ -69,8 +102,19 @@ def _check_may_create(deps: Deps, principal: Principal, dataset_id: str | None) 
             store.dataset_for_version(dataset_id)
 
 
-def _register(deps: Deps, principal: Principal, name: str, purpose: str, blob: BlobRef, dataset_id: str | None) -> File:
-    told = {"name": name, "sha256": blob.sha256, "purpose": purpose} | ({"dataset": dataset_id} if dataset_id else {})
+def _register(
+    deps: Deps,
+    principal: Principal,
+    scope: str,
+    parts: Sequence[Part],
+    purpose: str,
+    dataset_id: str | None,
+    reading: Reading,
+) -> File:
+    facts = _facts(deps, scope, parts) | {"purpose": purpose, "reading": reading}
+    told = {"name": facts["filename"], "sha256": facts["sha256"], "purpose": purpose}
+    told |= {"dataset": dataset_id} if dataset_id else {}
+    told |= {"reading": reading.model_dump(mode="json")} if reading != Reading() else {}
     wish = request_hash("upload", told, None)
     with deps.database.write() as session:
         store = TeamStore(session, principal)
@@ -80,8 +124,23 @@ def _register(deps: Deps, principal: Principal, name: str, purpose: str, blob: B
                 return store.file(earlier.spec["file"])
             except NotFound:
                 pass  # uploaded, deleted and uploaded again: a new file
-        facts = {"filename": name, "purpose": purpose, **blob.model_dump()}
         file = store.add_file(**facts) if dataset_id is None else store.add_version(dataset_id, **facts)
         store.submit(JobKind.CHECK_DATA, {"file": file.id}, request_hash=wish)
         session.refresh(file)
         return file
+
+
+def _facts(deps: Deps, scope: str, parts: Sequence[Part]) -> dict:
+    """What the store writes of them. Several files are named by the first, and their list is the version's bytes."""
+    if len(parts) == 1:
+        (part,) = parts
+        return {"filename": part.filename, "scope": scope, "sha256": part.sha256, "size": part.size}
+    listing = deps.storage.put_bytes(scope, list_of(parts))
+    return {
+        "filename": name_of(parts),
+        "scope": scope,
+        "sha256": listing.sha256,
+        "size": sum(part.size for part in parts),
+        "parts": tuple(parts),
+        "list_size": listing.size,
+    }

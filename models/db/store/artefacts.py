@@ -1,4 +1,7 @@
-"""What a settled job leaves behind, as rows: an adapter, a merge, a base model, a checked file."""
+"""What a settled job leaves behind, as rows: an adapter, a merge, a base model, a checked file, a report, a version.
+
+Stage 1 of the data gate queues stage 2, and a new version its stage 1, in the same transaction.
+"""
 
 from dataclasses import dataclass
 from typing import Any, assert_never
@@ -6,9 +9,12 @@ from typing import Any, assert_never
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from models.db.tables import Adapter, BaseModel, DatasetVersion, Job, Merge, Team
+from models.db.store.reports import NewReport, insert_report
+from models.db.store.versions import NewFile, insert_version, newest_number, queue_job
+from models.db.tables import Adapter, BaseModel, Dataset, DatasetVersion, Job, Merge, Team
 from models.domain.errors import Conflict
 from models.domain.ids import new_id
+from models.domain.job import JobKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +60,10 @@ class NewBase:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedFile:
-    """The verdict on an uploaded file; `details` is the sentence when it cannot be used."""
+    """The verdict on an uploaded file; `details` is the sentence when it cannot be used.
+
+    Of a file none of whose rows can be used there are prepared rows, too: they say what is wrong with each.
+    """
 
     file_id: str
     is_usable: bool
@@ -67,7 +76,25 @@ class CheckedFile:
     rows_size: int | None = None
 
 
-Artefact = NewAdapter | NewMerge | NewBase | CheckedFile
+@dataclass(frozen=True, kw_only=True)
+class NewVersion:
+    """What an edit or a download made. `dataset` None: a new dataset named `name`.
+
+    `after`: the number of the version it was made from, which has to be the newest still.
+    """
+
+    file: NewFile
+    name: str
+    dataset: str | None = None
+    after: int | None = None
+    may_try_again: bool = False
+
+
+class Overtaken(Conflict):
+    """Another edit of the same version came first; from the newest one this edit can be made again as it is."""
+
+
+Artefact = NewAdapter | NewMerge | NewBase | CheckedFile | NewReport | NewVersion
 
 
 def insert_artefact(session: Session, job_id: str, artefact: Artefact) -> None:
@@ -80,17 +107,11 @@ def insert_artefact(session: Session, job_id: str, artefact: Artefact) -> None:
         case NewBase():
             _insert_base(session, job_id, artefact)
         case CheckedFile():
-            values = {
-                "status": "processed" if artefact.is_usable else "error",
-                "status_details": artefact.details,
-                "format": artefact.format,
-                "rows": artefact.rows,
-                "usable_rows": artefact.usable_rows,
-                "report": artefact.report,
-                "rows_sha256": artefact.rows_sha256,
-                "rows_size": artefact.rows_size,
-            }
-            session.execute(update(DatasetVersion).where(DatasetVersion.id == artefact.file_id).values(**values))
+            _settle_check(session, session.get_one(Job, job_id), artefact)
+        case NewReport():
+            insert_report(session, session.get_one(Job, job_id), artefact)
+        case NewVersion():
+            _insert_version(session, session.get_one(Job, job_id), artefact)
         case _:
             assert_never(artefact)
 
@@ -173,3 +194,46 @@ def _insert_base(session: Session, job_id: str, new: NewBase) -> None:
         )
     )
     session.flush()
+
+
+def _settle_check(session: Session, job: Job, checked: CheckedFile) -> None:
+    newer = select(Job.id).where(
+        Job.kind == JobKind.CHECK_DATA, Job.spec["file"].as_string() == checked.file_id, Job.id > job.id
+    )
+    if session.scalar(newer.limit(1)) is not None:
+        return  # a person has chosen another reading meanwhile; the newer check says what becomes of that
+    values = {
+        "status": "processed" if checked.is_usable else "error",
+        "status_details": checked.details,
+        "format": checked.format,
+        "rows": checked.rows,
+        "usable_rows": checked.usable_rows,
+        "report": checked.report,
+        "rows_sha256": checked.rows_sha256,
+        "rows_size": checked.rows_size,
+    }
+    session.execute(update(DatasetVersion).where(DatasetVersion.id == checked.file_id).values(**values))
+    if checked.is_usable and checked.rows_sha256 is not None:
+        queue_job(session, JobKind.GATE_DATA, {"file": checked.file_id}, job.team_id, job.created_by)
+
+
+def _insert_version(session: Session, job: Job, new: NewVersion) -> None:
+    if new.dataset is None:
+        dataset = Dataset(id=new_id("dataset"), team_id=job.team_id, name=new.name, created_by=job.created_by)
+        session.add(dataset)
+        session.flush()
+    else:
+        # Locked, so that of two edits at once one sees what the other made.
+        live = select(Dataset).where(Dataset.id == new.dataset, Dataset.deleted_at.is_(None)).with_for_update()
+        found = session.scalar(live)
+        if found is None:
+            raise Conflict("The dataset was deleted meanwhile, so the new version has no place. Upload it again.")
+        dataset = found
+        if new.after is not None and newest_number(session, dataset.id) != new.after:
+            kind = Overtaken if new.may_try_again else Conflict
+            raise kind(
+                f"{dataset.name} got another version while this one was made from version {new.after}. "
+                "Open the newest version and make the change there."
+            )
+    version = insert_version(session, dataset, new.file, job.created_by)
+    queue_job(session, JobKind.CHECK_DATA, {"file": version.id}, job.team_id, job.created_by)

@@ -7,7 +7,8 @@ the business of `models.db.store.garbage`, which also keeps what a job submitted
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, cast, delete, func, or_, select, update
+from sqlalchemy import String as SqlString
 
 from models.db.store.scope import absent
 from models.db.store.team_data import TeamData
@@ -126,12 +127,16 @@ class TeamDeleting(TeamData, TeamJobs, TeamModels):
         )
 
     def _refuse_used(self, file_ids: Sequence[str], what: str) -> Removed:
-        """Raises Conflict naming the trainings that still need these files; else how many ended ones used them."""
+        """Raises Conflict naming the work that still needs these files; else how many ended trainings used them."""
         uses = or_(
             Job.spec[("data", "training_file")].as_string().in_(file_ids),
             Job.spec[("data", "validation_file")].as_string().in_(file_ids),
+            # In a list of unknown length: JSON paths differ between databases, the text of an id does not.
+            *(cast(Job.spec[("data", "rows", "mixed")], SqlString).contains(file) for file in file_ids),
         )
-        if working := self._working(JobKind.TRAIN, uses):
+        # Checks and counts of rows that are gone are nobody's loss; an edit is somebody's work.
+        edited = self._working(JobKind.EDIT_DATA, Job.spec["file"].as_string().in_(file_ids))
+        if working := self._working(JobKind.TRAIN, uses) + edited:
             raise Conflict(f"This {what} is used by {self._named(working)}. Cancel that or wait for its end.")
         return Removed(runs=self._count(Job.kind == JobKind.TRAIN, uses, self._seen_jobs()))
 

@@ -28,6 +28,11 @@ class PeopleStore:
     def user_by_email(self, email: str) -> User | None:
         return self.session.scalar(select(User).where(User.email == email.strip().lower()))
 
+    def email_of(self, user_id: str | None) -> str | None:
+        """None for nobody, as the installation's own jobs are."""
+        user = self.session.get(User, user_id) if user_id is not None else None
+        return user.email if user else None
+
     def add_user(self, email: str, team: Team, role: Role, *, is_admin: bool, password_hash: str | None) -> User:
         """Create a person with one membership. Raises Conflict if the e-mail is known."""
         if self.user_by_email(email) is not None:

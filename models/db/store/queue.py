@@ -28,12 +28,16 @@ class QueueStore:
 
     session: Session
 
-    def claim(self, lane: Lane, worker: str, lease_seconds: float) -> Job | None:
-        """Take the next job by policy: highest priority, then oldest. None when nothing is claimable."""
+    def claim(self, lane: Lane, worker: str, lease_seconds: float, least_priority: int | None = None) -> Job | None:
+        """Take the next job by policy: highest priority, then oldest. None when nothing is claimable.
+
+        `least_priority` leaves the ones below it to others.
+        """
+        urgent = () if least_priority is None else (Job.priority >= least_priority,)
         while True:
             job_id = self.session.scalar(
                 select(Job.id)
-                .where(*_claimable(lane))
+                .where(*_claimable(lane), *urgent)
                 .order_by(Job.priority.desc(), Job.created_at, Job.id)
                 .limit(1)
                 .with_for_update(skip_locked=True)  # ignored by SQLite, where BEGIN IMMEDIATE already serialises

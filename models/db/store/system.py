@@ -46,6 +46,13 @@ class SystemStore(QueueStore, PeopleStore, DoorsStore, LinksStore, GarbageStore,
         query = select(DatasetPart).where(DatasetPart.version_id == version_id).order_by(DatasetPart.position)
         return list(self.session.scalars(query))
 
+    def newest_file(self, file_id: str) -> DatasetVersion:
+        """The newest version of this version's dataset, itself where all others were deleted."""
+        version = self.file(file_id)
+        live = (DatasetVersion.dataset_id == version.dataset_id, DatasetVersion.deleted_at.is_(None))
+        query = select(DatasetVersion).where(*live).order_by(DatasetVersion.number.desc()).limit(1)
+        return self.session.scalar(query) or version
+
     def gate_report(self, version_id: str) -> DatasetReport | None:
         """What stage 2 of the data gate found, if it has run."""
         query = select(DatasetReport).where(DatasetReport.version_id == version_id, DatasetReport.kind == "gate")

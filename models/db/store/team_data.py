@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
 
-from models.db.store.garbage import remember
 from models.db.store.scope import Page, Scoped, absent
-from models.db.tables import Blob, Dataset, DatasetVersion, Job, User
+from models.db.store.versions import NewFile, insert_version
+from models.db.tables import Dataset, DatasetVersion, Job, User
 from models.domain.access import Kind, Verb
 from models.domain.errors import Conflict
 from models.domain.ids import new_id
@@ -37,27 +37,18 @@ class VersionRow:
 class TeamData(Scoped):
     """Files are added once and never changed."""
 
-    def add_file(
-        self, *, filename: str, purpose: str, scope: str, sha256: str, size: int, shared: bool = False
-    ) -> DatasetVersion:
-        """A new dataset with its first version. `shared` makes a sample that everybody reads."""
-        team = None if shared else self.team
+    def add_file(self, *, shared: bool = False, **facts: Any) -> DatasetVersion:
+        """A new dataset, named as its first version; `facts` are those of NewFile. `shared`: a sample for everybody."""
+        new, team = NewFile(**facts), None if shared else self.team
         self.require(Verb.CREATE, Kind.DATASET, team, self.user, "datasets")
-        dataset = Dataset(id=new_id("dataset"), team_id=team, name=filename, created_by=self.user)
+        dataset = Dataset(id=new_id("dataset"), team_id=team, name=new.filename, created_by=self.user)
         self.session.add(dataset)
         self.session.flush()
-        return self._add_version(dataset, 1, filename, purpose, scope, sha256, size)
+        return insert_version(self.session, dataset, new, self.user)
 
-    def add_version(
-        self, dataset_id: str, *, filename: str, purpose: str, scope: str, sha256: str, size: int
-    ) -> DatasetVersion:
-        """The next version of a dataset. Numbers are never used again, also not those of deleted versions."""
-        dataset = self.dataset_for_version(dataset_id)
-        self.session.execute(select(Dataset.id).where(Dataset.id == dataset_id).with_for_update())  # one at a time
-        last = self.session.scalar(
-            select(func.max(DatasetVersion.number)).where(DatasetVersion.dataset_id == dataset_id)
-        )
-        return self._add_version(dataset, (last or 0) + 1, filename, purpose, scope, sha256, size)
+    def add_version(self, dataset_id: str, **facts: Any) -> DatasetVersion:
+        """The next version of a dataset; `facts` are those of NewFile."""
+        return insert_version(self.session, self.dataset_for_version(dataset_id), NewFile(**facts), self.user)
 
     def dataset_for_version(self, dataset_id: str) -> Dataset:
         """The dataset, if the principal may add to it. Raises NotFound, Forbidden, or Conflict for samples."""
@@ -164,18 +155,6 @@ class TeamData(Scoped):
             .order_by(Job.id)
         )
         return {job.spec["file"]: job for job in self.session.scalars(query)}
-
-    def _add_version(
-        self, dataset: Dataset, number: int, filename: str, purpose: str, scope: str, sha256: str, size: int
-    ) -> DatasetVersion:
-        remember(self.session, [Blob(scope=scope, sha256=sha256, size=size)])
-        version = DatasetVersion(
-            id=new_id("file"), dataset_id=dataset.id, team_id=dataset.team_id, number=number, filename=filename,
-            purpose=purpose, scope=scope, sha256=sha256, size=size, created_by=self.user,
-        )  # fmt: skip
-        self.session.add(version)
-        self.session.flush()
-        return version
 
     def file(self, file_id: str, verb: Verb = Verb.READ) -> DatasetVersion:
         row = self.session.scalar(

@@ -12,7 +12,7 @@ from models.db.tables import Checkpoint, Job, JobEvent, Metric, db_now
 from models.domain.access import Kind, Verb
 from models.domain.errors import Conflict
 from models.domain.ids import new_id
-from models.domain.job import LANE_OF, CancelWish, JobKind, JobState
+from models.domain.job import LANE_OF, PRIORITY_OF, CancelWish, JobKind, JobState
 
 REPEATED_CREATE_WITHIN = timedelta(seconds=30)
 
@@ -29,16 +29,19 @@ class TeamJobs(TeamRuns):
         shared: bool = False,
         resumes: str | None = None,
         request_hash: str | None = None,
-        priority: int = 0,
+        priority: int | None = None,
         remark: str | None = None,
     ) -> Job:
-        """Insert a queued job with its first event, and a remark. The caller rings the lane after the commit."""
+        """Insert a queued job with its first event, and a remark. The caller rings the lane after the commit.
+
+        Without `priority` it is its kind's.
+        """
         team = None if shared else self.team
         self.require(Verb.CREATE, Kind.JOB, team, self.user, "jobs")
         job = Job(
             id=new_id("ftjob" if kind is JobKind.TRAIN else "job"), team_id=team, created_by=self.user, kind=kind,
             lane=LANE_OF[kind], spec=spec, meta=meta or {}, resumes=resumes, request_hash=request_hash,
-            priority=priority, state=JobState.QUEUED,
+            priority=PRIORITY_OF.get(kind, 0) if priority is None else priority, state=JobState.QUEUED,
         )  # fmt: skip
         self.session.add(job)
         self.session.flush()

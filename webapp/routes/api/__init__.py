@@ -7,6 +7,8 @@ from webapp.routes.api import (
     adapters,
     bases,
     conversations,
+    data_changes,
+    data_gate,
     datasets,
     deleting,
     jobs,
@@ -17,5 +19,19 @@ from webapp.routes.api import (
 )
 
 router = APIRouter(prefix="/api/v1")
-for _part in (adapters, datasets, merges, jobs, bases, links, me, deleting, conversations, account, people):
+for _part in (
+    adapters,
+    datasets,
+    data_gate,
+    data_changes,
+    merges,
+    jobs,
+    bases,
+    links,
+    me,
+    deleting,
+    conversations,
+    account,
+    people,
+):
     router.include_router(_part.router)

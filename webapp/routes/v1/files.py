@@ -4,11 +4,14 @@ from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Query, UploadFile
+from fastapi import File as FormFile
 from fastapi.responses import StreamingResponse
 
 from models.domain.errors import Invalid
+from models.domain.reading import Part, Reading
+from webapp.actions.change_reading import checked_reading
 from webapp.actions.show_files import delete_file, file_content, list_files, show_file
-from webapp.actions.upload_file import File, upload_file
+from webapp.actions.upload_file import File, upload_files
 from webapp.routes.asking import After, Caller, Parts, unix
 
 router = APIRouter(prefix="/files")
@@ -20,18 +23,21 @@ PURPOSES = ("fine-tune",)
 def create(
     parts: Parts,
     caller: Caller,
-    file: UploadFile,
+    file: Annotated[list[UploadFile], FormFile()],
     purpose: Annotated[str, Form()],
     expires_anchor: Annotated[str | None, Form(alias="expires_after[anchor]")] = None,
     dataset: Annotated[str | None, Form(alias="tuneroom_dataset", max_length=80)] = None,
+    format_name: Annotated[str | None, Form(alias="tuneroom_format", max_length=40)] = None,
 ) -> dict[str, Any]:
-    """With `tuneroom_dataset` the file is that dataset's next version."""
+    """Several `file` fields make one version. With `tuneroom_dataset` it is that dataset's next one."""
     if purpose not in PURPOSES:
         raise Invalid(f"The purpose {purpose[:40]!r} is not offered; send purpose=fine-tune.", param="purpose")
     if expires_anchor is not None:
         raise Invalid("Files do not expire here. Leave expires_after out and delete the file.", param="expires_after")
-    made = upload_file(parts, caller, file.filename or "", file.file, purpose, dataset_id=dataset or None)
-    return file_object(made)
+    reading = Reading(format=format_name or None)
+    checked_reading(reading)
+    sent = [(each.filename or "", each.file) for each in file]
+    return file_object(upload_files(parts, caller, sent, purpose, dataset_id=dataset or None, reading=reading))
 
 
 @router.get("")
@@ -56,16 +62,19 @@ def listing(
 
 @router.get("/{file_id}")
 def retrieve(parts: Parts, caller: Caller, file_id: str) -> dict[str, Any]:
-    file = show_file(parts, caller, file_id)
+    file, made_of = show_file(parts, caller, file_id)
     shown = file_object(file)
-    shown["tuneroom"]["report"] = file.report
+    shown["tuneroom"] |= {"report": file.report, "parts": [_part(part) for part in made_of]}
     return shown
 
 
 @router.get("/{file_id}/content")
-def content(parts: Parts, caller: Caller, file_id: str) -> StreamingResponse:
-    file, chunks = file_content(parts, caller, file_id)
-    headers = {"Content-Disposition": attachment(file.filename), "Content-Length": str(file.size)}
+def content(
+    parts: Parts, caller: Caller, file_id: str, part: Annotated[int | None, Query(ge=1, le=1000)] = None
+) -> StreamingResponse:
+    """Of a version that was made of several files, one of them: `part` counts from 1."""
+    name, size, chunks = file_content(parts, caller, file_id, part)
+    headers = {"Content-Disposition": attachment(name), "Content-Length": str(size)}
     return StreamingResponse(chunks, media_type="application/octet-stream", headers=headers)
 
 
@@ -95,8 +104,16 @@ def file_object(file: File) -> dict[str, Any]:
             "rows": file.rows,
             "usable_rows": file.usable_rows,
             "is_sample": file.team_id is None,
+            "reading": file.reading or {},
+            "note": file.note,
+            "made_from": file.made_from,
+            "source": file.source,
         },
     }
+
+
+def _part(part: Part) -> dict[str, Any]:
+    return {"filename": part.filename, "bytes": part.size, "sha256": part.sha256}
 
 
 def attachment(filename: str) -> str:
