@@ -120,8 +120,12 @@ def _run(jobdir: JobDir, kind: JobKind, stop: Stop) -> Outcome:
             from worker.data.check import run
         case JobKind.GATE_DATA:
             from worker.data.gate.run import run
-        case JobKind.COUNT_TOKENS | JobKind.EDIT_DATA | JobKind.FETCH_DATA:
-            raise NotImplementedError(kind)
+        case JobKind.COUNT_TOKENS:
+            from worker.data.counts import run
+        case JobKind.EDIT_DATA:
+            from worker.data.editing import run
+        case JobKind.FETCH_DATA:
+            from worker.data.fetched import run
         case JobKind.ADD_BASE:
             from worker.bases.convert import run
         case JobKind.TRAIN:

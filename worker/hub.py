@@ -66,16 +66,16 @@ def download(parsed: Parsed, into: Path, token: str | None, report: Report, endp
     except RepositoryNotFoundError:
         _refuse(f"the hub has no model {repo}, or it is private. Correct the name, or save a token that may read it.")
     except (HTTPError, OSError) as error:
-        raise _unavailable() from error
+        raise unavailable() from error
     assert found.sha is not None  # the hub always names the commit
-    files = [_remote(sibling) for sibling in found.siblings or [] if is_wanted(sibling.rfilename)]
+    files = [remote(sibling) for sibling in found.siblings or [] if is_wanted(sibling.rfilename)]
     _check(repo, files, [sibling.rfilename for sibling in found.siblings or []])
     total, done = sum(file.size for file in files), 0
     headers = {"authorization": f"Bearer {token}"} if token else {}
     with httpx.Client(headers=headers, timeout=TIMEOUT, follow_redirects=True) as client:
         for file in files:
             url = hf_hub_url(repo, file.path, revision=found.sha, endpoint=endpoint)
-            for size in _fetch(client, url, file, into / file.path):
+            for size in fetch(client, url, file, into / file.path):
                 report(done + size, total)
             done += file.size
     licence = found.card_data.get("license") if found.card_data else None
@@ -90,7 +90,8 @@ def is_wanted(path: str) -> bool:
     return any(fnmatch(name, wanted) for wanted in WANTED) and not any(fnmatch(name, never) for never in NEVER)
 
 
-def _remote(sibling: object) -> RemoteFile:
+def remote(sibling: object) -> RemoteFile:
+    """A file as huggingface_hub lists it."""
     large = getattr(sibling, "lfs", None)
     return RemoteFile(
         path=sibling.rfilename,  # type: ignore[attr-defined]
@@ -109,7 +110,7 @@ def _check(repo: str, files: list[RemoteFile], names: list[str]) -> None:
             _refuse(f"{repo} cannot be used: {file.path} has {file.size:,} bytes. Choose another model.")
 
 
-def _fetch(client: httpx.Client, url: str, file: RemoteFile, final: Path) -> Iterator[int]:
+def fetch(client: httpx.Client, url: str, file: RemoteFile, final: Path) -> Iterator[int]:
     """Yield the bytes present, after each chunk. Dropped connections are taken up again where they broke."""
     if final.exists() and final.stat().st_size == file.size:
         yield file.size
@@ -126,7 +127,7 @@ def _fetch(client: httpx.Client, url: str, file: RemoteFile, final: Path) -> Ite
             gained = (part.stat().st_size if part.exists() else 0) > before
             failures = 0 if gained else failures + 1
             if failures >= TRIES:
-                raise _unavailable() from error
+                raise unavailable() from error
     _verify(part, file)
     part.replace(final)
 
@@ -136,15 +137,17 @@ def _stream(client: httpx.Client, url: str, part: Path, have: int, size: int) ->
         return
     with client.stream("GET", url, headers={"range": f"bytes={have}-"} if have else {}) as answer:
         if answer.status_code in (401, 403):
-            _refuse("the hub refuses this file: the model is gated or private. Save a token that may read it.")
+            _refuse("the hub refuses this file: it is gated or private. Save a token that may read it.")
         if answer.status_code >= 400:
-            raise _unavailable()
+            raise unavailable()
         goes_on = have and answer.status_code == httpx.codes.PARTIAL_CONTENT
         with part.open("ab" if goes_on else "wb") as out:
             done = have if goes_on else 0
             for chunk in answer.iter_bytes(CHUNK_BYTES):
                 out.write(chunk)
                 done += len(chunk)
+                if 0 < size < done:  # more than it said: not the file that was chosen
+                    break
                 yield done
 
 
@@ -156,8 +159,8 @@ def _verify(part: Path, file: RemoteFile) -> None:
         raise Unavailable(f"{file.path} arrived damaged from the hub. Start the import again.")
 
 
-def _unavailable() -> Unavailable:
-    return Unavailable("The model hub does not answer. Start the import again later; what is here is kept.")
+def unavailable() -> Unavailable:
+    return Unavailable("The hub does not answer. Start the import again later; what is here is kept.")
 
 
 def _refuse(message: str) -> NoReturn:

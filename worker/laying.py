@@ -7,13 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.db.tables import DatasetVersion
+from models.db.store.system import DEFAULT_TEAM
+from models.db.tables import BaseModel, DatasetVersion
+from models.domain.chat import TreeRef
+from models.domain.ids import Sha256
 from models.domain.reading import Part, Reading
+from models.infra.secrets import load_key, open_sealed
 from models.infra.settings import Settings
 from models.infra.storage import Storage
-from worker.cache import Cache, link_or_copy
+from worker.cache import Cache, link_or_copy, link_tree
 from worker.data.source import FACTS, FILES, GATE, ROWS, SourceFacts
 from worker.lease import Lease
+
+HUB_TOKEN = "hub_token"
 
 Watch = Callable[[], None]
 
@@ -49,6 +55,20 @@ def lay_version(shelf: Shelf, version: DatasetVersion, folder: Path, *, with_fil
         lay_file(shelf, gate.scope, gate.sha256, folder / GATE)
     (folder / FACTS).write_text(facts.model_dump_json(indent=1))
     return facts
+
+
+def lay_base_without_weights(shelf: Shelf, base: BaseModel, folder: Path) -> None:
+    """Its tokenizer, templates and configuration: what is needed to write rows, and nothing that is large."""
+    ref = TreeRef(scope=base.scope, sha256=Sha256(base.tree_sha256))
+    with shelf.cache.using_texts(ref, shelf.watch) as path:
+        link_tree(path, folder)
+
+
+def hub_token(shelf: Shelf, team: str | None) -> str | None:
+    """The team's own, opened; jobs of the whole installation use that of the default team."""
+    owner = team or DEFAULT_TEAM
+    sealed = shelf.lease.read(lambda store: store.sealed_secret(owner, HUB_TOKEN))
+    return open_sealed(load_key(shelf.settings.key_file), owner, sealed) if sealed else None
 
 
 def lay_file(shelf: Shelf, scope: str, sha256: str, destination: Path) -> None:

@@ -1,6 +1,7 @@
 """Claims jobs of one lane into a fixed number of slots, whoever rings. Knows no broker and nothing of what a job does.
 
-Bells come from the broker; `look` comes from a clock, so that jobs start also while the broker is away.
+Bells come from the broker; `look` comes from a clock, so that jobs start also while the broker is away. Of several
+slots of the lane light one is kept for quick jobs: nobody's upload waits behind a download or a long gate.
 """
 
 import threading
@@ -11,7 +12,7 @@ import structlog
 from models.db.store.system import SystemStore
 from models.db.tables import Job
 from models.domain.errors import Unavailable
-from models.domain.job import Lane
+from models.domain.job import QUICK_PRIORITY, Lane
 from worker.supervise import Desk, supervise
 
 FREE_EVERY_SECONDS = 0.2
@@ -28,6 +29,9 @@ class Slots:
         self._worker_id = worker_id
         self._free = threading.BoundedSemaphore(desk.settings.slots)
         self._waiter = threading.Lock()
+        self._choosing = threading.Lock()
+        self._keeps_a_slot = lane is Lane.LIGHT and desk.settings.slots > 1
+        self._slow: set[str] = set()  # jobs of ours that people do not wait for
         self._busy = 0
         self._count = threading.Lock()
 
@@ -66,7 +70,10 @@ class Slots:
             self._busy += 1
         try:
             while not self._desk.drain.is_set() and (claimed := self._claim()) is not None:
-                supervise(self._desk, *claimed)
+                try:
+                    supervise(self._desk, *claimed)
+                finally:
+                    self._slow.discard(claimed[0].id)
         except Unavailable as error:
             log.warning("nothing claimed", lane=self._lane, why=error.message)
         finally:
@@ -75,11 +82,17 @@ class Slots:
             self._free.release()
 
     def _claim(self) -> tuple[Job, float] | None:
-        claimed_at = time.monotonic()
-        with self._desk.database.write() as session:
-            job = SystemStore(session).claim(self._lane, self._worker_id, self._desk.settings.lease_seconds)
-        if job is None:
-            return None
+        with self._choosing:  # of two slots that choose at once, one leaves a slow job to the other
+            claimed_at = time.monotonic()
+            # Who works on the last slow job goes on with the next one, so none is forgotten.
+            least = QUICK_PRIORITY if self._keeps_a_slot and len(self._slow) >= self._desk.settings.slots - 1 else None
+            with self._desk.database.write() as session:
+                store = SystemStore(session)
+                job = store.claim(self._lane, self._worker_id, self._desk.settings.lease_seconds, least)
+            if job is None:
+                return None
+            if job.priority < QUICK_PRIORITY:
+                self._slow.add(job.id)
         log.info("job claimed", job=job.id, kind=job.kind, fence=job.fence, attempts=job.attempts)
         return job, claimed_at
 

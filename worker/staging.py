@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, assert_never
 
 from models.catalog.methods import METHODS
-from models.db.store.system import DEFAULT_TEAM, SystemStore
+from models.db.store.system import SystemStore
 from models.db.tables import BaseModel, DatasetVersion, Job
 from models.domain.base_model import AddBaseSpec, Shapes
 from models.domain.chat import TreeRef
@@ -21,14 +21,12 @@ from models.domain.job import JobKind
 from models.domain.merging import MergeSpec
 from models.domain.progress import Remarked
 from models.domain.training import TrainingSpec
-from models.infra.secrets import load_key, open_sealed
 from models.infra.settings import Settings
 from worker.cache import link_tree
 from worker.jobdir import CheckpointManifest, JobDir, verify_checkpoint
-from worker.laying import Shelf, lay_version
+from worker.laying import Shelf, hub_token, lay_version
 from worker.sources import bring_source
-
-HUB_TOKEN = "hub_token"
+from worker.staging_data import stage_data
 
 
 def stage(shelf: Shelf, job: Job, jobdir: JobDir) -> dict[str, Any]:
@@ -40,14 +38,12 @@ def stage(shelf: Shelf, job: Job, jobdir: JobDir) -> dict[str, Any]:
     match JobKind(job.kind):
         case JobKind.TOY:
             return {}
-        case JobKind.CHECK_DATA:
-            file = shelf.lease.read(lambda store: store.file(job.spec["file"]))
-            lay_version(shelf, file, jobdir.inputs / "data", with_files=True)
-            return {}
-        case JobKind.GATE_DATA | JobKind.COUNT_TOKENS | JobKind.EDIT_DATA | JobKind.FETCH_DATA:
-            raise NotImplementedError(job.kind)
+        case (
+            JobKind.CHECK_DATA | JobKind.GATE_DATA | JobKind.COUNT_TOKENS | JobKind.EDIT_DATA | JobKind.FETCH_DATA
+        ) as kind:
+            return stage_data(shelf, job, kind, jobdir)
         case JobKind.ADD_BASE:
-            token = lambda: _hub_token(shelf, job.team_id or DEFAULT_TEAM)  # noqa: E731
+            token = lambda: hub_token(shelf, job.team_id)  # noqa: E731
             return bring_source(AddBaseSpec.model_validate(job.spec), jobdir, shelf.settings, token, shelf.watch)
         case JobKind.TRAIN:
             return _stage_training(shelf, TrainingSpec.model_validate(job.spec), jobdir)
@@ -98,6 +94,10 @@ def _stage_training(shelf: Shelf, spec: TrainingSpec, jobdir: JobDir) -> dict[st
     _check_room(shelf.settings, training_bytes(_trainable(spec, base)), "Two checkpoints and the adapter")
     _lay_base(shelf, base, jobdir)
     lay_version(shelf, training, jobdir.inputs / "train")
+    for place, each in enumerate(spec.data.rows.mixed, start=1):
+        mixed = shelf.lease.read(lambda store, each=each: store.file(each.file))
+        _check_usable(mixed, Code.INVALID_TRAINING_FILE)
+        lay_version(shelf, mixed, jobdir.inputs / f"mixed-{place}")
     facts = {"base_name": base.name, "base_tree_sha256": base.tree_sha256}
     if spec.data.validation_file is None:
         return facts
@@ -161,8 +161,3 @@ def _lay_base(shelf: Shelf, base: BaseModel, jobdir: JobDir) -> None:
     ref = TreeRef(scope=base.scope, sha256=Sha256(base.tree_sha256))
     with shelf.cache.using_tree(ref, shelf.watch) as path:
         link_tree(path, jobdir.inputs / "base")
-
-
-def _hub_token(shelf: Shelf, team: str) -> str | None:
-    sealed = shelf.lease.read(lambda store: store.sealed_secret(team, HUB_TOKEN))
-    return open_sealed(load_key(shelf.settings.key_file), team, sealed) if sealed else None

@@ -16,14 +16,17 @@ from typing import assert_never
 import structlog
 
 from models.db.engine import Database
+from models.db.store.artefacts import Overtaken
 from models.db.tables import Job
 from models.domain.base_model import AddBaseSpec
+from models.domain.data_jobs import FetchDataSpec
 from models.domain.errors import AppError, Code, JobFailed, LeaseLost, from_json
 from models.domain.job import CancelWish, HeldReason, JobKind, JobState, Phase
 from models.domain.progress import PhaseBegan
 from models.infra.settings import Settings
 from models.infra.storage import Storage
 from worker.cache import Cache
+from worker.fetching import forget_dataset
 from worker.jobdir import JobDir, Order, Outcome
 from worker.lease import Lease
 from worker.settling import Made, refused_file, scope_of, store_result
@@ -112,6 +115,8 @@ class _Attempt:
             return self._give_back("the worker is being restarted")
         except LeaseLost:
             raise
+        except Overtaken:
+            return self._give_back("another version of the dataset came first")
         except AppError as error:
             return self._fail(error)
         except Exception as error:
@@ -138,7 +143,7 @@ class _Attempt:
             job=self._job.id, fence=self._job.fence, kind=JobKind(self._job.kind), payload=self._job.spec, facts=facts,
             resume_from=found[0] if found else None, threads=threads, device=desk.device,
             compute_dtype=settings.compute_dtype, silence_seconds=settings.child_silence_seconds,
-            memory_limit_bytes=settings.memory_limit_bytes or memory_limit_bytes(),
+            memory_limit_bytes=settings.memory_limit_bytes or memory_limit_bytes() // settings.slots,
             device_memory_bytes=settings.device_memory_bytes,
         )  # fmt: skip
         self._jobdir.lay_out(order)
@@ -268,10 +273,10 @@ class _Attempt:
     def _fail(self, error: AppError) -> JobState:
         if error.code == Code.DISK_FULL:
             return self._give_back(error.message, HeldReason.DISK, error.facts.get("needed_bytes"))
-        artefact = refused_file(self._job, error)
+        made = refused_file(self._desk.storage, self._job, self._jobdir, error)
         self._lease.write_last(
             lambda store: store.settle(
-                self._job.id, self._job.fence, JobState.FAILED, error=error, artefact=artefact, result=None
+                self._job.id, self._job.fence, JobState.FAILED, error=error, artefact=made.artefact, blobs=made.blobs
             )
         )
         return JobState.FAILED
@@ -299,6 +304,8 @@ def _tidy(settings: Settings, job: Job, jobdir: JobDir, state: JobState | None) 
             shutil.rmtree(checkpoints, ignore_errors=True)
         if JobKind(job.kind) is JobKind.ADD_BASE and state is JobState.SUCCEEDED:
             forget_download(AddBaseSpec.model_validate(job.spec), settings)
+        if JobKind(job.kind) is JobKind.FETCH_DATA and state is JobState.SUCCEEDED:
+            forget_dataset(FetchDataSpec.model_validate(job.spec), settings)
 
 
 def _out_of_memory() -> JobFailed:
