@@ -8,7 +8,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from models.domain.ids import Sha256
-from models.domain.training import Quantisation, Spec
+from models.domain.reading import Reading
+from models.domain.training import KeptTogether, Quantisation, Spec
 
 
 class AdapterBase(Spec):
@@ -21,8 +22,37 @@ class AdapterBase(Spec):
     chat_template_sha256: Sha256 | None
 
 
+class TrainedSource(Spec):
+    """One dataset version of the mix: its bytes, how they were read, and what became of its rows.
+
+    `taken` of the usable ones were drawn and `held_back` of those never trained on; `trained` is how many an epoch
+    shows, repeats counted, before rows are left out that the base cannot write or that are too long.
+    """
+
+    sha256: Sha256
+    reading: Reading
+    weight: float
+    rows: int
+    usable_rows: int
+    taken: int
+    held_back: int
+    trained: int
+
+
+class TrainedSplit(Spec):
+    """How training and validation were told apart. `rows` are held back; None: another file validates."""
+
+    kept_together: KeptTogether
+    column: str | None
+    seed: int
+    rows: int | None
+
+
 class AdapterData(Spec):
-    """What it was trained on. Losses are per trained token, nats."""
+    """What it was trained on. Losses are per trained token, nats.
+
+    `rows` are the sequences of one epoch and `tokens` their length in all; `left_out` counts rows by the reason.
+    """
 
     training_sha256: Sha256
     rows: int
@@ -32,6 +62,11 @@ class AdapterData(Spec):
     last_loss: float
     heldout_loss_before: float | None
     heldout_loss_after: float | None
+    tokens: int | None = None
+    sources: tuple[TrainedSource, ...] = ()
+    validation_sha256: Sha256 | None = None
+    split: TrainedSplit | None = None
+    left_out: dict[str, int] = Field(default_factory=dict)
 
 
 class AdapterMachine(Spec):

@@ -1,10 +1,11 @@
 """What a training will take, from shapes and counts alone. Knows no device and reads no file."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from models.domain.base_model import ModuleShape, Shapes
-from models.domain.training import Quantisation, ScheduleSpec
+from models.domain.training import Quantisation, RowsSpec, ScheduleSpec
 
 FEWEST_STEPS = 60
 MOST_EPOCHS = 10
@@ -82,6 +83,49 @@ def schedule_remarks(rows: int, schedule: ScheduleSpec) -> tuple[str, ...]:
 def held_back_rows(rows: int, fraction: float) -> int:
     """How many rows a validation share takes; at least one. Groups that stay together can make it a few fewer."""
     return max(1, round(rows * fraction)) if fraction > 0 and rows > 1 else 0
+
+
+def repeats_of(weight: float, rows: int) -> tuple[int, int]:
+    """How often a source of this weight shows each of its `rows` in an epoch, and how many of them once more.
+
+    Under 1 each drawn row is shown once: the weight has then said how many are drawn (`taken_rows`).
+    """
+    whole = max(1, math.floor(weight))
+    return whole, round((weight - whole) * rows) if weight > 1 else 0
+
+
+def taken_rows(rows: int, weight: float, most_rows: int | None = None) -> int:
+    """How many rows are drawn of a source: at most `most_rows`, and under weight 1 that share of them."""
+    capped = rows if most_rows is None else min(rows, most_rows)
+    return max(1, round(weight * capped)) if weight < 1 and capped else capped
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowCounts:
+    """By source, the first one first: rows drawn, and rows seen in an epoch. `held_back` of the drawn are neither."""
+
+    taken: tuple[int, ...]
+    trained: tuple[int, ...]
+    held_back: int
+
+    @property
+    def rows(self) -> int:
+        """Of one epoch."""
+        return sum(self.trained)
+
+
+def row_counts(usable: Sequence[int], rows: RowsSpec, fraction: float) -> RowCounts:
+    """What a mix of sources of so many usable rows comes to; rows that stand together can make it a few more."""
+    weights = (rows.weight, *(each.weight for each in rows.mixed))
+    taken = [taken_rows(count, weight) for count, weight in zip(usable, weights, strict=True)]
+    taken[0] = taken_rows(usable[0], rows.weight, rows.most_rows)
+    held_back = held_back_rows(sum(taken), fraction)
+    trained = []
+    for count, weight in zip(taken, weights, strict=True):
+        learnt = count - round(held_back * count / max(1, sum(taken)))
+        whole, more = repeats_of(weight, learnt)
+        trained.append(whole * learnt + more)
+    return RowCounts(taken=tuple(taken), trained=tuple(trained), held_back=held_back)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,7 +57,7 @@ def test_one_row_without_a_trained_token_is_left_out_and_named(tmp_path):
     jobdir = training_job(tmp_path, rows=[*rows[:5], *weightless(rows[5:6]), *rows[6:]])
     assert run(jobdir, Stop()).result["manifest"]["data"]["rows"] == 11
     said = [one.text for one in jobdir.said_since(0)[0] if one.type == "message"]
-    assert any("1 of 12 rows cannot be used; first: Row 6" in text for text in said)
+    assert any("1 of 12 rows cannot be used and is left out: No answer (1); first: Row 6" in text for text in said)
 
 
 def test_a_base_that_computes_no_numbers_fails_at_its_first_evaluation(tmp_path):

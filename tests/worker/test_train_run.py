@@ -265,3 +265,29 @@ def test_plain_texts_are_no_questions_and_that_is_said(tmp_path):
     run(jobdir, Stop())
     assert said(jobdir, "eval") and not said(jobdir, "sample")
     assert any("no samples are taken" in one.text for one in said(jobdir, "message"))
+
+
+def test_the_manifest_says_which_rows_of_which_versions_were_trained_on(tmp_path):
+    rows = conversations(20)
+    mix = {"mixed": [{"file": "file-2", "weight": 0.5}], "split_seed": 5, "drop_duplicates": True}
+    jobdir = training_job(tmp_path, rows=[*rows, rows[0]], data={"rows": mix, "validation_fraction": 0.1})
+    facts = write_source(jobdir.inputs / "mixed-1", [{"text": f"document {number}"} for number in range(10)])
+    data = AdapterManifest.model_validate(run(jobdir, Stop()).result["manifest"]).data
+    own, mixed = data.sources
+    assert (own.sha256, mixed.sha256) == (data.training_sha256, facts.sha256)
+    assert (own.rows, own.usable_rows, own.taken, mixed.taken, mixed.weight) == (21, 21, 20, 5, 0.5)
+    assert data.split is not None and (data.split.seed, data.split.rows) == (5, 2)
+    assert own.held_back + mixed.held_back == 2 and data.rows == own.trained + mixed.trained == 23
+    assert data.left_out == {"duplicate": 1, "not_drawn": 5} and (data.tokens or 0) > data.trained_tokens
+
+
+def test_a_wish_to_stop_is_heard_while_rows_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("worker.train.run.SECONDS_BETWEEN_REPORTS", 0.0)
+    jobdir = training_job(tmp_path, rows=conversations(120))
+
+    class StopAtOnce(Stop):
+        def asked(self):
+            return True
+
+    assert run(jobdir, StopAtOnce()).status == "stopped"
+    assert said(jobdir, "phase")[-1].phase == "planning" and said(jobdir, "progress")[-1].unit == "rows"

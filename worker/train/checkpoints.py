@@ -17,6 +17,7 @@ LIBRARIES = ("accelerate", "bitsandbytes", "peft", "torch", "transformers")
 class Story(BaseModel):
     """What a resumed training must know of the first part, and what must be equal for it to go on.
 
+    `training_sha256` is that of all sources and how they were read; `gates` are the reports their split went by.
     `losses` are (step, loss per token on the validation rows).
     """
 
@@ -24,6 +25,7 @@ class Story(BaseModel):
 
     plan_sha256: str
     training_sha256: str
+    gates: list[str | None]
     base_tree_sha256: str
     spec_sha256: str
     micro_rows: int

@@ -31,7 +31,7 @@ def prove(
     check_finite(out / WEIGHTS)
     fresh = attach_adapter(load_base(base, manifest.quantisation, device, dtype), out)
     loss = TokenLoss(fresh, rows[0])
-    passes = [[rows[row] for row in one] for one in cut_rows([len(row.ids) for row in rows], micro)]
+    passes = ([rows[row] for row in one] for one in cut_rows([len(row.ids) for row in rows], micro))
     found = evaluate(fresh, loss, passes, torch.device(device.name)).loss_per_token
     if not abs(found - expected_loss) <= ALLOWED_LOSS_DIFFERENCE:
         raise JobFailed(

@@ -45,6 +45,11 @@ def manifest_of(setting: Setting, rows: Rows, story: Story, model: PeftModel, st
             last_loss=story.last_loss,
             heldout_loss_before=story.losses[0][1] if story.losses else None,
             heldout_loss_after=story.losses[-1][1] if len(story.losses) > 1 else None,
+            tokens=rows.training.tokens,
+            sources=rows.sources,
+            validation_sha256=rows.validation_sha256,
+            split=rows.split,
+            left_out=rows.left_out,
         ),
         machine=AdapterMachine(
             device=setting.device.name,

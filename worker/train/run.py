@@ -6,7 +6,8 @@ was saved. Its steps stand below in the order they are called.
 
 import gc
 import hashlib
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from peft import PeftModel
 
 from models.domain.estimate import TOKENS_PER_PASS, learning_rate, schedule_remarks
 from models.domain.job import CancelWish, Phase
-from models.domain.progress import PhaseBegan, Remarked
+from models.domain.progress import PhaseBegan, Progressed, Remarked
 from worker.data.render import Rendered
 from worker.device import DeviceFacts, cpu_model, dtype_name
 from worker.jobdir import JobDir, Outcome
@@ -34,6 +35,7 @@ from worker.train.setting import Setting, set_up
 from worker.train.trainer import PlannedSteps, PlannedTrainer, training_arguments
 from worker.train.watcher import Watcher
 
+SECONDS_BETWEEN_REPORTS = 1.0
 ROWS_TO_PROVE = 16  # training rows that stand in where there are no validation rows
 
 
@@ -55,7 +57,13 @@ def run(jobdir: JobDir, stop: Stop) -> Outcome:
     before = resumed(jobdir, setting.order.resume_from) if setting.order.resume_from else None
     _begin(jobdir, Phase.PLANNING)
     now = datetime.fromisoformat(before[1].rendered_at) if before else datetime.now(UTC)
-    rows = read_inputs(jobdir.inputs, setting.spec, setting.facts, now)
+    try:
+        rows = read_inputs(
+            jobdir.inputs, setting.spec, setting.facts, now, gates=before[1].gates if before else None,
+            watch=_watching(jobdir, stop),
+        )  # fmt: skip
+    except _Stopped:
+        return Outcome(status="stopped")
     for remark in (*rows.remarks, *schedule_remarks(len(rows.training), setting.spec.schedule)):
         jobdir.say(Remarked(level="warn", text=remark))
     if stop.asked():
@@ -80,7 +88,26 @@ def run(jobdir: JobDir, stop: Stop) -> Outcome:
     return Outcome(status="succeeded", result=figures(jobdir, fitted.step))
 
 
+class _Stopped(Exception):
+    """Carries a wish to stop out of the reading of rows."""
+
+
 # -- before the first step --------------------------------------------------------------------------------------
+
+
+def _watching(jobdir: JobDir, stop: Stop) -> Callable[[int, int | None], None]:
+    """Says how many rows are read, once a second; a million of them take minutes."""
+    said_at = time.monotonic()
+
+    def watch(done: int, total: int | None) -> None:
+        nonlocal said_at
+        if time.monotonic() - said_at >= SECONDS_BETWEEN_REPORTS:
+            said_at = time.monotonic()
+            jobdir.say(Progressed(done=done, total=total, unit="rows"))
+            if stop.asked():
+                raise _Stopped
+
+    return watch
 
 
 def _fit(setting: Setting, rows: Rows, now: datetime, before: tuple[Path, Story] | None, stop: Stop) -> Fitted:
@@ -89,7 +116,7 @@ def _fit(setting: Setting, rows: Rows, now: datetime, before: tuple[Path, Story]
     _begin(jobdir, Phase.LOADING)
     base = load_base(setting.base, setting.spec.quantisation, setting.device, setting.dtype)
     model = fresh_adapter(base, setting.spec.method, setting.shapes, schedule.seed)
-    loss = TokenLoss(model, min(rows.training, key=lambda row: len(row.ids)))
+    loss = TokenLoss(model, rows.training.shortest)
     micro = _micro_batch(setting, before[1] if before else None)
     plan, micro = _plan_that_fits(setting, rows, micro, model, loss)
     story = _story(setting, rows, plan, micro, now)
@@ -137,10 +164,11 @@ def _plan_that_fits(
 
     Raises torch.OutOfMemoryError where even one row does not.
     """
-    schedule = setting.spec.schedule
+    schedule, shuffle_seed = setting.spec.schedule, setting.spec.data.rows.shuffle_seed
+    seed = schedule.seed if shuffle_seed is None else shuffle_seed
     while True:
         plan = plan_batches(
-            rows.lengths, epochs=schedule.epochs, batch_rows=schedule.batch_rows, micro=micro, seed=schedule.seed
+            rows.lengths, epochs=schedule.epochs, batch_rows=schedule.batch_rows, micro=micro, seed=seed
         )
         largest = max((one for step in plan.steps for one in step), key=lambda one: len(one) * rows.lengths[one[-1]])
         try:
@@ -160,13 +188,13 @@ def _plan_that_fits(
 
 def _story(setting: Setting, rows: Rows, plan: Plan, micro: MicroBatch, now: datetime) -> Story:
     trained = hashlib.sha256(plan.sha256().encode())
-    for row in (*rows.training, *rows.validation):
-        trained.update(repr((row.ids, row.spans)).encode())
+    trained.update(rows.training.sha256() + rows.validation.sha256())
     # Neither a name nor a sample changes what is learnt.
     wish = setting.spec.model_dump_json(exclude={"suffix": True, "data": {"sample_rows", "sample_tokens"}})
     return Story(
         plan_sha256=trained.hexdigest(),
-        training_sha256=rows.training_sha256,
+        training_sha256=rows.identity,
+        gates=list(rows.gates),
         base_tree_sha256=setting.facts.base_tree_sha256,
         spec_sha256=hashlib.sha256(wish.encode()).hexdigest(),
         micro_rows=micro.rows,
@@ -180,13 +208,13 @@ def _story(setting: Setting, rows: Rows, plan: Plan, micro: MicroBatch, now: dat
 
 
 def _evaluation(
-    model: PeftModel, loss: TokenLoss, rows: tuple[Rendered, ...], micro: MicroBatch, device: DeviceFacts
+    model: PeftModel, loss: TokenLoss, rows: Sequence[Rendered], micro: MicroBatch, device: DeviceFacts
 ) -> Callable[[], MeanLoss] | None:
     """Measures the validation rows; None where there are none."""
     if not rows:
         return None
-    passes = [[rows[row] for row in one] for one in cut_rows([len(row.ids) for row in rows], micro)]
-    return lambda: evaluate(model, loss, passes, torch.device(device.name))
+    passes = cut_rows([len(row.ids) for row in rows], micro)
+    return lambda: evaluate(model, loss, ([rows[row] for row in one] for one in passes), torch.device(device.name))
 
 
 # -- while it trains --------------------------------------------------------------------------------------------
@@ -218,12 +246,12 @@ def _save(
     save_manifest(jobdir.out, manifest_of(setting, rows, story, model, step))
     final_loss = None
     if not was_stopped:
-        measure = _evaluation(model, loss, tuple(_proving_rows(rows)), micro, setting.device)
+        measure = _evaluation(model, loss, _proving_rows(rows), micro, setting.device)
         final_loss = story.losses[-1][1] if story.losses else measure().loss_per_token if measure else None
     return Fitted(story=story, step=step, is_saved=True, was_stopped=was_stopped, final_loss=final_loss, micro=micro)
 
 
-def _proving_rows(rows: Rows) -> tuple[Rendered, ...]:
+def _proving_rows(rows: Rows) -> Sequence[Rendered]:
     return rows.validation or rows.training[:ROWS_TO_PROVE]
 
 

@@ -16,7 +16,8 @@ from transformers import DynamicCache, PreTrainedModel
 from models.domain.progress import Remarked, Sampled
 from worker.jobdir import JobDir
 from worker.stop import Stop
-from worker.train.inputs import Question, Rows
+from worker.train.inputs import Rows
+from worker.train.questions import Question
 
 LONGEST_SECONDS = 5.0  # one answer; a large base on a CPU must not sample for longer than it trains
 
