@@ -7,12 +7,14 @@ says otherwise does the reading begin again.
 import json
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from models.catalog.formats import FORMATS
 from models.catalog.formats.base import Format, Problem
+from models.catalog.mapping import in_columns
 from models.catalog.prepared import SHOWN_RAW_CHARACTERS, PreparedWriter
 from models.catalog.rows import Row, RowProblem, judged
 from models.domain.errors import Code, Invalid
@@ -105,6 +107,8 @@ class _Intake:
                 writer.add_example(row.number, outcome, _kept(row.value, shape.spare) if shape.spare else None)
 
     def _leave_out(self, writer: PreparedWriter, row: Row, problem: RowProblem) -> None:
+        if self._reading.mapping:
+            problem = replace(problem, field=in_columns(problem.field, self._reading.mapping))
         self._tally.add(problem)
         writer.add_problem(
             problem.row, problem.problem, field=problem.field, found=problem.found, needed=problem.needed,

@@ -5,7 +5,7 @@ does not judge contents: so a million equal rows cost one look.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from models.catalog.formats import FORMATS
@@ -15,7 +15,7 @@ MOST_SHAPES = 1000
 MOST_COLUMNS = 200
 MOST_KEY_CHARACTERS = 4096
 _FLAT = frozenset({str, int, float, bool, type(None)})
-_SNIFFS = tuple(entry.sniff for entry in FORMATS.values())
+_FORMATS = tuple(FORMATS.values())
 
 
 class Shape:
@@ -24,11 +24,19 @@ class Shape:
     `spare` are the keys that no field is read from.
     """
 
-    __slots__ = ("is_flat", "keys", "rows", "scores", "spare")
+    __slots__ = ("is_flat", "keys", "rows", "scores", "sniffs", "spare")
 
-    def __init__(self, keys: tuple[str, ...], read: frozenset[str], *, is_flat: bool) -> None:
+    def __init__(
+        self, keys: tuple[str, ...], fields: Collection[str] | None, read: frozenset[str], *, is_flat: bool
+    ) -> None:
         self.keys, self.is_flat, self.rows = keys, is_flat, 0
-        self.scores = [0.0] * len(_SNIFFS)
+        self.scores = [0.0] * len(_FORMATS)
+        # A format that reads none of the fields knows nothing of the row. None: the fields differ from row to row.
+        self.sniffs = [
+            (place, entry.sniff)
+            for place, entry in enumerate(_FORMATS)
+            if fields is None or not entry.reads.isdisjoint(fields)
+        ]
         self.spare = tuple(key for key in keys if key not in read)
 
 
@@ -39,7 +47,7 @@ class Shapes:
         self.rows = 0
         self._read = read
         self._shapes: dict[Any, Shape] = {}
-        self._rest = Shape((), read, is_flat=False)  # rows of shapes too many to keep
+        self._rest = Shape((), None, read, is_flat=False)  # rows of shapes too many to keep
         self._rest_columns: Counter[str] = Counter()
 
     def add(self, row: Any, understood: Any) -> Shape:
@@ -49,7 +57,7 @@ class Shapes:
         shape.rows += 1
         if not shape.is_flat or shape.rows == 1:
             scores = shape.scores
-            for place, sniff in enumerate(_SNIFFS):
+            for place, sniff in shape.sniffs:
                 scores[place] += sniff(understood)
         return shape
 
@@ -83,5 +91,5 @@ class Shapes:
                     ):
                         self._rest_columns[name] += 1
                 return self._rest
-            shape = self._shapes[key] = Shape(key[0], self._read, is_flat=_FLAT.issuperset(key[1]))
+            shape = self._shapes[key] = Shape(key[0], understood, self._read, is_flat=_FLAT.issuperset(key[1]))
         return shape

@@ -49,7 +49,8 @@ def read(file: BinaryIO) -> Iterator[Row]:
 def _rows(table: Any) -> Iterator[Row]:
     number = 0
     for group in range(table.num_row_groups):
-        for batch in table.iter_batches(batch_size=_batch_rows(table.metadata.row_group(group)), row_groups=[group]):
+        size = _batch_rows(table.metadata.row_group(group))
+        for batch in table.iter_batches(batch_size=size, row_groups=[group], use_threads=False):
             for values in _slices(batch):
                 for value in values:
                     number += 1
