@@ -3,6 +3,7 @@
 A route that takes an id and stands in no line below fails the first test.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,11 +46,24 @@ def act(line: str, verb: Verb, kind: Kind, **more: Any) -> Act:
 
 
 TURN = {"panes": [{"number": 0, "model": "smollm2-135m-instruct"}], "prompt": "Hi"}
+COUNT = {"base": "smollm2-135m-instruct"}
+ROW = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}
 READ, USE, CHANGE, DELETE = Verb.READ, Verb.USE, Verb.CHANGE, Verb.DELETE
 ACTS = [
     act("GET /v1/files/{file_id}", READ, Kind.DATASET),
     act("GET /v1/files/{file_id}/content", READ, Kind.DATASET),
+    act("GET /api/v1/files/{file_id}/reports", READ, Kind.DATASET),
+    act("GET /api/v1/files/{file_id}/messages.jsonl", READ, Kind.DATASET),
+    act("GET /api/v1/files/{file_id}/problems.csv", READ, Kind.DATASET),
+    act("POST /api/v1/files/{file_id}/columns", READ, Kind.DATASET),
+    act("POST /api/v1/files/{file_id}/preview", READ, Kind.DATASET, body=COUNT | {"max_length": 64}),
+    act("POST /api/v1/files/{file_id}/compare", READ, Kind.DATASET, body={"with": "{file_id}"}),
+    act("POST /api/v1/files/{file_id}/gate", USE, Kind.DATASET),
+    act("POST /api/v1/files/{file_id}/tokens", USE, Kind.DATASET, body=COUNT),
+    act("POST /api/v1/files/{file_id}/edits", CHANGE, Kind.DATASET, body={"edits": [{"row": 1, "example": None}]}),
+    act("POST /api/v1/files/{file_id}/reading", CHANGE, Kind.DATASET, body={"format": "messages"}),
     act("DELETE /v1/files/{file_id}", DELETE, Kind.DATASET),
+    act("POST /api/v1/datasets/{dataset_id}/rows", CHANGE, Kind.DATASET, body={"rows": [ROW]}),
     act("GET /v1/fine_tuning/jobs/{job_id}", READ, Kind.JOB),
     act("GET /v1/fine_tuning/jobs/{job_id}/events", READ, Kind.JOB),
     act("GET /v1/fine_tuning/jobs/{job_id}/checkpoints", READ, Kind.JOB),
@@ -203,4 +217,5 @@ def test_the_table_holds_for_everybody_at_every_address(team):
 
 def _ask(team: Team, act: Act, object_id: str, who: str) -> Any:
     path = act.path.split("{")[0] + object_id + act.path.split("}")[1]
-    return team.house.client.request(act.method, path, json=act.body, headers=team.headers[who], follow_redirects=False)
+    body = act.body and json.loads(json.dumps(act.body).replace("{file_id}", object_id))
+    return team.house.client.request(act.method, path, json=body, headers=team.headers[who], follow_redirects=False)
