@@ -288,10 +288,9 @@ class Renderer:
 
     def _document(self, example: Text) -> Rendered:
         """Every token of a plain text after its first, and the EOS that ends it."""
-        encoded = self._tokens.encode(example.text, add_special_tokens=True)
+        encoded, text = self._tokens.encode(example.text, add_special_tokens=True), self._tokens.framed(example.text)
         if encoded.ids[-1:] != [self.eos_token_id]:
-            encoded = self._ended(encoded)
-        text = "".join(encoded.texts) if self._tokens.shows_texts else example.text + self.eos_token
+            encoded, text = self._ended(encoded), text + self.eos_token
         return stretch(encoded, text)
 
     def _decode(self, ids: list[int]) -> str:

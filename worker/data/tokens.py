@@ -56,6 +56,16 @@ class Tokens:
                 kind="template_refuses",
             ) from None
 
+    def framed(self, text: str) -> str:
+        """A document with the special tokens that `encode` puts around it, as their texts."""
+        encoding = self._tokenizer.encode("a", add_special_tokens=True)
+        texts = [
+            self._tokenizer.id_to_token(token_id) or "" if added else None
+            for token_id, added in zip(encoding.ids, encoding.special_tokens_mask, strict=True)
+        ]
+        middle = texts.index(None) if None in texts else len(texts)
+        return "".join(filter(None, texts[:middle])) + text + "".join(filter(None, texts[middle:]))
+
     def encode_after(self, text: str) -> Encoded:
         """A text that continues another: no space is put in front, as some tokenizers do at a beginning."""
         opening, whole = self.encode("\n"), self.encode("\n" + text)
