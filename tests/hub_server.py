@@ -1,4 +1,4 @@
-"""A model hub in miniature, over real HTTP: one repository, ranges, tokens, and connections that break."""
+"""A model hub in miniature, over real HTTP: one model or dataset, ranges, tokens, and connections that break."""
 
 import hashlib
 import json
@@ -31,11 +31,15 @@ class Answer(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.server.token and self.headers.get("authorization") != f"Bearer {self.server.token}":
             return self._say(403, b"", {"X-Error-Code": "GatedRepo", "X-Error-Message": "gated"})
-        if self.path.split("?")[0] == "/api/models/org/tiny/revision/main":
+        if self.path.split("?")[0] in (
+            "/api/models/org/tiny/revision/main",
+            "/api/datasets/org/tiny",
+            "/api/datasets/org/tiny/revision/main",
+        ):
             return self._say(200, json.dumps(self._info()).encode())
-        prefix = f"/org/tiny/resolve/{COMMIT}/"
-        if self.path.startswith(prefix):
-            return self._file(self.server.files[self.path.removeprefix(prefix)])
+        for prefix in (f"/org/tiny/resolve/{COMMIT}/", f"/datasets/org/tiny/resolve/{COMMIT}/"):
+            if self.path.startswith(prefix):
+                return self._file(self.server.files[self.path.removeprefix(prefix)])
         return self._say(404, b"{}", {"X-Error-Code": "RepoNotFound"})
 
     def log_message(self, *_: object) -> None:

@@ -7,25 +7,34 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from models.db.store.artefacts import NewBase, Stored, adapter_id_of
+from models.db.store.artefacts import NewBase, Overtaken, Stored, adapter_id_of
 from models.db.store.system import SystemStore
 from models.db.store.team import TeamStore
 from models.db.tables import Adapter, BaseModel, Blob, DatasetVersion, Job
 from models.domain.errors import AppError, Code, Conflict, JobFailed
-from models.domain.job import JobKind, JobState
+from models.domain.job import LANE_OF, JobKind, JobState
+from models.domain.training import TrainOn
 from models.infra.settings import Settings
 from models.infra.storage import SHARED, Storage
 from tests.harness import TENTH
 from tests.house import SHAPES
 from worker.cache import Cache
 from worker.data.source import Source
-from worker.jobdir import REQUIRED_IN_CHECKPOINT, JobDir, Outcome, seal_checkpoint
+from worker.jobdir import REQUIRED_IN_CHECKPOINT, JobDir, Order, Outcome, seal_checkpoint
 from worker.laying import Shelf
 from worker.lease import Lease
 from worker.settling import blobs_of, refused_file, store_result
 from worker.staging import stage, stage_checkpoint
 
 ROWS = b'{"messages": []}\n'
+GATE = {
+    "rows": 2, "duplicates": 1, "near_rows": 0, "near_groups": 0, "near_threshold": 0.8, "near_checked": 2,
+    "seconds": 1.0,
+}  # fmt: skip
+TOKENS = {
+    "base_name": "tiny", "rows": 1, "sequences": 1, "total_tokens": 9, "trained_tokens": 4, "lengths": [],
+    "percentiles": {"50": 9}, "seconds": 1.0, "tokens_per_second": 9.0,
+}  # fmt: skip
 
 
 class Bench:
@@ -44,8 +53,8 @@ class Bench:
         with self.database.write() as session:
             self.system(session).submit(kind, spec)
         with self.database.write() as session:
-            lane = "light" if kind in (JobKind.CHECK_DATA, JobKind.ADD_BASE) else "jobs"
-            job = SystemStore(session).claim(lane, "worker-a", 60)
+            job = SystemStore(session).claim(LANE_OF[kind], "worker-a", 60)
+            assert job is not None and job.kind == kind
         jobdir = JobDir(self.settings.jobs_dir / job.id / str(job.fence))
         jobdir.root.mkdir(parents=True)
         return job, jobdir
@@ -86,6 +95,33 @@ class Bench:
 
     def train(self, base: BaseModel, **data) -> tuple[Job, JobDir]:
         return self.claim(JobKind.TRAIN, {"base": base.id, "data": data})
+
+    def claim_queued(self, kind: JobKind) -> tuple[Job, JobDir]:
+        """One that another job has queued."""
+        with self.database.write() as session:
+            job = SystemStore(session).claim(LANE_OF[kind], "worker-a", 60)
+            assert job is not None and job.kind == kind
+        return job, JobDir(self.settings.jobs_dir / job.id / str(job.fence))
+
+    def queued(self, kind: JobKind) -> list[Job]:
+        with self.database.read() as session:
+            return list(session.scalars(select(Job).where(Job.kind == kind, Job.state == JobState.QUEUED)))
+
+    def checked(self, job: Job, jobdir: JobDir):
+        """What a check leaves that found one row good."""
+        stage(self.shelf(job, jobdir), job, jobdir)
+        jobdir.out.mkdir()
+        (jobdir.out / "rows.parquet").write_bytes(b"prepared")
+        report = {"format": "messages", "rows": 1, "usable_rows": 1, "problems": []}
+        return store_result(self.storage, job, jobdir, Outcome(status="succeeded", result=report))
+
+    def version(self, file_id: str) -> DatasetVersion:
+        with self.database.read() as session:
+            return session.get_one(DatasetVersion, file_id)
+
+    def newest(self, file_id: str) -> DatasetVersion:
+        with self.database.read() as session:
+            return SystemStore(session).newest_file(file_id)
 
     def settle(self, job: Job, made) -> None:
         with self.database.write() as session:
@@ -212,9 +248,109 @@ def test_a_checked_file_learns_its_verdict(bench):
 
 
 def test_only_a_fault_of_the_file_marks_the_file(bench):
-    job, _ = bench.claim(JobKind.CHECK_DATA, {"file": bench.add_file("rows.jsonl")})
-    assert refused_file(job, JobFailed("broken", code=Code.INVALID_FILE)).details == "broken"
-    assert refused_file(job, JobFailed("the worker broke", code=Code.INTERNAL)) is None
+    job, jobdir = bench.claim(JobKind.CHECK_DATA, {"file": bench.add_file("rows.jsonl")})
+    refused = lambda error: refused_file(bench.storage, job, jobdir, error).artefact  # noqa: E731
+    assert refused(JobFailed("broken", code=Code.INVALID_FILE)).details == "broken"
+    assert refused(JobFailed("the worker broke", code=Code.INTERNAL)) is None
+
+
+def test_of_a_file_without_a_usable_row_the_rows_stay_that_say_what_is_wrong(bench):
+    file = bench.add_file("rows.jsonl")
+    job, jobdir = bench.claim(JobKind.CHECK_DATA, {"file": file})
+    jobdir.out.mkdir()
+    (jobdir.out / "rows.parquet").write_bytes(b"prepared")
+    made = refused_file(bench.storage, job, jobdir, JobFailed("no row.", code=Code.INVALID_FILE, rows=3, format="text"))
+    bench.settle(job, made)
+    version = bench.version(file)
+    assert (version.status, version.format, version.rows_size) == ("error", "text", 8)
+    assert bench.queued(JobKind.GATE_DATA) == []
+
+
+def test_a_check_that_another_reading_has_overtaken_says_nothing(bench):
+    file = bench.add_file("rows.jsonl")
+    job, jobdir = bench.claim(JobKind.CHECK_DATA, {"file": file})
+    made = bench.checked(job, jobdir)
+    with bench.database.write() as session:
+        bench.system(session).submit(JobKind.CHECK_DATA, {"file": file})
+    bench.settle(job, made)
+    assert bench.version(file).status == "uploaded" and bench.queued(JobKind.GATE_DATA) == []
+
+
+def test_the_gate_follows_the_check_and_finds_the_prepared_rows(bench):
+    file = bench.add_file("rows.jsonl")
+    job, jobdir = bench.claim(JobKind.CHECK_DATA, {"file": file})
+    bench.settle(job, bench.checked(job, jobdir))
+    gate, gatedir = bench.claim_queued(JobKind.GATE_DATA)
+    assert gate.spec == {"file": file} and gate.priority < job.priority
+    stage(bench.shelf(gate, gatedir), gate, gatedir)
+    assert (gatedir.inputs / "data" / "rows.parquet").read_bytes() == b"prepared"
+    assert not (gatedir.inputs / "data" / "files").exists()
+    gatedir.out.mkdir()
+    (gatedir.out / "gate.parquet").write_bytes(b"found")
+    bench.settle(gate, store_result(bench.storage, gate, gatedir, Outcome(status="succeeded", result=GATE)))
+    with bench.database.read() as session:
+        report = SystemStore(session).gate_report(file)
+        assert (report.kind, report.key, report.size, report.facts["duplicates"]) == ("gate", "", 5, 1)
+        assert session.get(Blob, (report.scope, report.sha256)) is not None
+
+
+def test_counts_are_kept_once_for_each_way_of_writing(bench):
+    base, file = bench.add_base(), bench.add_file("rows.jsonl", format="messages", status="processed")
+    for train_on, arguments in (("assistant", {}), ("last_turn", {}), ("assistant", {}), ("assistant", {"a": True})):
+        spec = {"file": file, "base": base.id, "train_on": train_on, "template_arguments": arguments}
+        job, jobdir = bench.claim(JobKind.COUNT_TOKENS, spec)
+        facts = stage(bench.shelf(job, jobdir), job, jobdir)
+        assert (jobdir.inputs / "base" / "config.json").is_file() and facts["base_name"] == "tiny"
+        jobdir.out.mkdir()
+        (jobdir.out / "counts.parquet").write_bytes(b"counts")
+        bench.settle(job, store_result(bench.storage, job, jobdir, Outcome(status="succeeded", result=TOKENS)))
+    with bench.database.read() as session:
+        store = bench.system(session)
+        assert len(store.reports(file)) == 3
+        seen = store.tokens_report(file, base, TrainOn.LAST_TURN, {})
+        assert seen.facts["total_tokens"] == 9 and seen.base_id == base.id
+        assert store.tokens_report(file, base, TrainOn.LAST_TURN, {"a": True}) is None
+
+
+def edit_of(bench, job, jobdir) -> None:
+    """Stage an edit, and leave what its child leaves."""
+    facts = stage(bench.shelf(job, jobdir), job, jobdir)
+    jobdir.lay_out(Order(job=job.id, fence=job.fence, kind=JobKind.EDIT_DATA, payload=job.spec, facts=facts))
+    (jobdir.out / "data.jsonl").write_bytes(ROWS * 2 + job.id.encode())
+
+
+EDITED = Outcome(status="succeeded", result={"rows": 2, "format": "alpaca", "reading": {"format": None, "mapping": {}}})
+
+
+def test_an_edit_becomes_the_next_version_and_its_check_is_queued(bench):
+    file = bench.add_file("rows.csv", format="alpaca", status="processed")
+    spec = {"file": file, "edits": [{"row": 1, "example": None}], "note": "1 row removed"}
+    job, jobdir = bench.claim(JobKind.EDIT_DATA, spec)
+    edit_of(bench, job, jobdir)
+    bench.settle(job, store_result(bench.storage, job, jobdir, EDITED))
+    with bench.database.read() as session:
+        (check,) = session.scalars(select(Job).where(Job.kind == JobKind.CHECK_DATA))
+        made = session.get_one(DatasetVersion, check.spec["file"])
+    assert (made.number, made.filename, made.note, made.made_from) == (2, "rows.jsonl", "1 row removed", file)
+    assert (made.status, made.format, made.created_by) == ("uploaded", "alpaca", job.created_by)
+
+
+def test_two_who_add_rows_at_once_lose_nothing_and_two_who_edit_are_told(bench):
+    file = bench.add_file("rows.jsonl", format="alpaca", status="processed")
+    added = {"kind": "text", "text": "x"}
+    first, firstdir = bench.claim(JobKind.EDIT_DATA, {"file": file, "appended": [added]})
+    second, seconddir = bench.claim(JobKind.EDIT_DATA, {"file": file, "appended": [added]})
+    third, thirddir = bench.claim(JobKind.EDIT_DATA, {"file": file, "edits": [{"row": 1, "example": None}]})
+    for job, jobdir in ((first, firstdir), (second, seconddir), (third, thirddir)):
+        edit_of(bench, job, jobdir)
+    bench.settle(first, store_result(bench.storage, first, firstdir, EDITED))
+    with pytest.raises(Overtaken):
+        bench.settle(second, store_result(bench.storage, second, seconddir, EDITED))
+    with pytest.raises(Conflict, match="got another version while this one was made from version 1") as refusal:
+        bench.settle(third, store_result(bench.storage, third, thirddir, EDITED))
+    assert not isinstance(refusal.value, Overtaken)
+    facts = stage(bench.shelf(second, seconddir), second, seconddir)  # given back and claimed again
+    assert (facts["number"], facts["version"]) == (2, bench.newest(file).id)
 
 
 def test_the_newest_checkpoint_is_taken_from_disk_or_from_storage(bench):
