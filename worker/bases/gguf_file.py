@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTra
 
 from models.domain.errors import Code, Invalid
 from worker.bases.found import Found
+from worker.bases.parsed_once import parsed_once
 
 # transformers 5.23 gives every gpt2-style vocabulary the plain byte-level split; "smollm" also splits each digit
 # from its neighbours, which changes runs of spaces before a number. Source: llama.cpp, LLAMA_VOCAB_PRE_TYPE_SMOLLM.
@@ -26,6 +27,11 @@ _TRACES = {
 
 def from_gguf(path: Path, out: Path) -> Found:
     """Write config, weights, tokenizer, template and generation settings to `out`."""
+    with parsed_once():
+        return _convert(path, out)
+
+
+def _convert(path: Path, out: Path) -> Found:
     metadata = _metadata(path)
     if not metadata.get("tokenizer.ggml.model"):
         raise Invalid(
