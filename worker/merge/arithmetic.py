@@ -146,7 +146,8 @@ def _compare(
             differs = differs or not np.array_equal(found[rows], plain)
             continue
         wanted = _round(weight[rows].astype(np.float64) + pair.scale * (pair.b[rows] @ pair.a), storage)
-        worst = max(worst, int(np.abs(_ordered(found[rows]) - _ordered(wanted)).max(initial=0)))
+        if not np.array_equal(found[rows], wanted):
+            worst = max(worst, int(np.abs(_ordered(found[rows]) - _ordered(wanted)).max(initial=0)))
         should_change = should_change or not np.array_equal(wanted, plain)
         does_change = does_change or not np.array_equal(found[rows], plain)
     if differs:

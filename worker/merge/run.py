@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 
 from models.domain.adapter import AdapterManifest
 from models.domain.job import Phase
-from models.domain.merging import ArithmeticCheck, MergeMode, MergeReport, MergeSpec, ShiftCheck
+from models.domain.merging import MergeMode, MergeReport, MergeSpec, ShiftCheck
 from models.domain.progress import PhaseBegan, Progressed, Remarked
 from models.domain.training import Quantisation
 from worker.device import DeviceFacts, device_facts, use_threads, visible_name
@@ -37,6 +37,7 @@ from worker.stop import Stop
 
 STAGED = ".merging"
 SAY_SECONDS = 5.0
+FP32 = torch.float32  # of every model that is compared, whatever it is stored in
 
 
 class Stopped(Exception):
@@ -93,12 +94,13 @@ def carry_out(jobdir: JobDir, order: Order, work: Work, plan: MergePlan, stop: S
 
 def _fold_and_publish(jobdir: JobDir, order: Order, work: Work, plan: MergePlan, stop: Stop) -> Outcome:
     jobdir.say(PhaseBegan(phase=Phase.MERGING))
-    layout = TensorFiles(work.base_dir)
-    write_merged(plan, layout, _weights_of(work), work.staged, _tell_files(jobdir, stop))
+    layout, dequantised = TensorFiles(work.base_dir), _Dequantised(work)
+    source = dequantised.tensor if work.on_quantised else layout.tensor
+    write_merged(plan, layout, source, work.staged, _tell_files(jobdir, stop))
     dress(work.staged, work.base_dir, work.manifest, work.spec, plan.unties_head)
 
     jobdir.say(PhaseBegan(phase=Phase.CHECKING))
-    report = check(jobdir, order, work, stop)
+    report = check(jobdir, order, work, dequantised, stop)
     if not report.passed:
         raise refused("; ".join(report.refusals) + ".", report=report.model_dump(mode="json"))
 
@@ -109,16 +111,21 @@ def _fold_and_publish(jobdir: JobDir, order: Order, work: Work, plan: MergePlan,
     return Outcome(status="succeeded", result={"report": report.model_dump(mode="json")})
 
 
-def check(jobdir: JobDir, order: Order, work: Work, stop: Stop) -> MergeReport:
+def check(jobdir: JobDir, order: Order, work: Work, dequantised: "_Dequantised", stop: Stop) -> MergeReport:
     """Measure everything P8 asks of the folder in `work.staged`."""
     rows = rows_for_checks(work.base_dir, jobdir.inputs / "heldout", work.manifest)
     told = _Steps(jobdir, stop, total=4 if _shift_applies(work) else 3)
-    arithmetic = _check_arithmetic(work, told.tick)
+    weights = dequantised.floats if work.on_quantised else None
+    arithmetic = check_arithmetic(
+        work.staged, work.base_dir, work.adapter_dir, work.spec.storage, weights, told.tick
+    )  # fmt: skip
     told.step()
-    reference = hear(_with_adapter(work, _base_merged_onto(work)), rows.for_logits, (), told.tick).logits
+    onto = dequantised.take() if work.on_quantised else load_base(work.base_dir, Quantisation.NONE, work.device, FP32)
+    reference = hear(_with_adapter(work, onto), rows.for_logits, (), told.tick).logits
+    del onto
     told.step()
     # In float32 whatever it is stored in: the distance is then the storage's rounding and nothing else.
-    merged = load_base(work.staged, Quantisation.NONE, work.device, torch.float32)
+    merged = load_base(work.staged, Quantisation.NONE, work.device, FP32)
     said = hear(merged, rows.for_logits, rows.for_shift if _shift_applies(work) else (), told.tick)
     against_adapter = distance(reference, said.logits)
     told.step()
@@ -139,43 +146,36 @@ def _shift_applies(work: Work) -> bool:
 
 def _shift(work: Work, rows: RowsForChecks, merged: Heard, tick: Callable[[], None]) -> ShiftCheck:
     """The merge on the original base against the adapter where it was trained: on the quantised one."""
-    model = _with_adapter(work, load_dequantised(work.base_dir, work.device, torch.float32))
+    model = _with_adapter(work, load_dequantised(work.base_dir, work.device, FP32))
     trained = hear(model, rows.for_logits, rows.for_shift, tick)
     tokens = [row.answer_tokens for row in rows.for_shift]
     return shift_of(trained.losses, merged.losses, tokens, distance(trained.logits, merged.logits))
 
 
-def _check_arithmetic(work: Work, tick: Callable[[], None]) -> ArithmeticCheck:
-    weights = _NumpyWeights(_dequantised_tensors(work)) if work.on_quantised else None
-    return check_arithmetic(work.staged, work.base_dir, work.adapter_dir, work.spec.storage, weights, tick)
+class _Dequantised:
+    """The NF4 base as plain weights, made when first asked for and once: fold and checks read the same tensors."""
 
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._model: PreTrainedModel | None = None
+        self._tensors: dict[str, torch.Tensor] = {}
 
-class _NumpyWeights:
-    """Dequantised tensors by name, as the arithmetic check reads them."""
+    def tensor(self, name: str) -> torch.Tensor:
+        """On the host, under its name in the base's files."""
+        if self._model is None:
+            self._model = load_dequantised(self._work.base_dir, self._work.device, FP32)
+            self._tensors = dict(self._model.state_dict())
+        return self._tensors[name].cpu()
 
-    def __init__(self, tensors: dict[str, torch.Tensor]) -> None:
-        self._tensors = tensors
+    def floats(self, name: str) -> NDArray[np.float32]:
+        """As the arithmetic check reads them."""
+        return self.tensor(name).float().numpy()
 
-    def __call__(self, name: str) -> NDArray[np.float32]:
-        return self._tensors[name].float().numpy()
-
-
-def _weights_of(work: Work) -> Callable[[str], torch.Tensor]:
-    """Where the fold takes W from: the base's files, or the dequantised model."""
-    if work.on_quantised:
-        return _dequantised_tensors(work).__getitem__
-    return TensorFiles(work.base_dir).tensor
-
-
-def _dequantised_tensors(work: Work) -> dict[str, torch.Tensor]:
-    model = load_dequantised(work.base_dir, work.device, torch.float32)
-    return {name: tensor.cpu() for name, tensor in model.state_dict().items()}
-
-
-def _base_merged_onto(work: Work) -> PreTrainedModel:
-    if work.on_quantised:
-        return load_dequantised(work.base_dir, work.device, torch.float32)
-    return load_base(work.base_dir, Quantisation.NONE, work.device, torch.float32)
+    def take(self) -> PreTrainedModel:
+        """The model, for good: what changes it or lets it go does so alone."""
+        model = self._model or load_dequantised(self._work.base_dir, self._work.device, FP32)
+        self._model, self._tensors = None, {}
+        return model
 
 
 def _with_adapter(work: Work, base: PreTrainedModel) -> PreTrainedModel:
