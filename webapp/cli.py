@@ -4,6 +4,7 @@ import typer
 
 from webapp.commands.bases import base
 from webapp.commands.care import doctor, gc, migrate
+from webapp.commands.datasets import datasets
 from webapp.commands.people import key, user
 from webapp.commands.run import demo, up, web
 from webapp.commands.workers import worker
@@ -24,4 +25,5 @@ app.command()(gc)
 app.add_typer(user, name="user")
 app.add_typer(key, name="key")
 app.add_typer(base, name="base")
+app.add_typer(datasets, name="datasets")
 app.add_typer(worker, name="worker")

@@ -37,5 +37,9 @@ def selftest_command(device: str) -> tuple[str, ...]:
     return (*_PYTHON, "worker.selftest", device)
 
 
+def checking_command() -> tuple[str, ...]:
+    return (*_PYTHON, "worker.data.checking")
+
+
 def tuneroom_command(*arguments: str) -> tuple[str, ...]:
     return (*_PYTHON, "webapp", *arguments)

@@ -22,6 +22,11 @@ class Weight(StrEnum):
     def is_error(self) -> bool:
         return self in (Weight.UNUSABLE, Weight.ERROR)
 
+    @property
+    def gravity(self) -> int:
+        """For sorting: 0 is the gravest."""
+        return list(Weight).index(self)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
@@ -227,6 +232,11 @@ TOKENS: dict[str, Words] = {
         "Trained in part",
         "Only some of the row's answers can be learned from; the others are context.",
         "Look at the row's preview to see which.",
+    ),
+    "over_long": _warning(
+        "Longer than the maximum",
+        "A sequence of the row has more tokens than the maximum length, so a run leaves it out by default.",
+        "Raise the maximum length, or let the run drop oldest turns or split texts.",
     ),
     "stop_added": _note(
         "Stop token added",
