@@ -14,6 +14,7 @@ from models.catalog.rows import LARGEST_ROW_BYTES, Row, Unreadable, check_cells,
 from models.domain.errors import Code, Invalid
 
 MOST_COLUMNS = 1000
+SHOWN_CHARACTERS = 16_000
 
 
 def fits_table(beginning: bytes) -> bool:
@@ -89,8 +90,8 @@ class _Lines:
             raise StopIteration
         self._size += len(line)
         text = line[:CHUNK_BYTES].decode("utf-8", "surrogateescape")
-        if len(self._beginning) < CHUNK_BYTES:
-            self._beginning += text
+        if len(self._beginning) < SHOWN_CHARACTERS:
+            self._beginning += text[:SHOWN_CHARACTERS]
         if self._size > LARGEST_ROW_BYTES:
             while line and not line.endswith(b"\n"):
                 line = self._file.readline(CHUNK_BYTES)

@@ -10,6 +10,7 @@ from models.catalog.formats.base import Format, Problem
 from models.domain.errors import Invalid
 from models.domain.example import Example
 
+MOST_ROWS = 2_000_000  # of one version
 LARGEST_CELL_BYTES = 64 * 1024
 LARGEST_ROW_BYTES = 8 * 1024 * 1024
 DEEPEST = 64

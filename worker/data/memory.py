@@ -1,4 +1,4 @@
-"""A bound on this process's memory while it reads what strangers made: a bomb is then a MemoryError, and nothing more."""
+"""A bound on this process's memory while it reads what strangers made: a bomb is then a MemoryError, no more."""
 
 import resource
 from collections.abc import Iterator

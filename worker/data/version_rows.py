@@ -11,7 +11,7 @@ from models.catalog.cells import with_decoded_cells
 from models.catalog.containers import Opened, opened
 from models.catalog.containers.base import no_rows
 from models.catalog.mapping import mapped
-from models.catalog.rows import Row
+from models.catalog.rows import MOST_ROWS, Row
 from models.domain.errors import Code, TooLarge
 from models.domain.reading import Reading
 from models.domain.reports import PartRows
@@ -19,7 +19,6 @@ from models.domain.reports import PartRows
 Files = Sequence[tuple[str, Path]]  # each with the name it was uploaded under, which tells its container
 Watch = Callable[[int], None]
 
-MOST_ROWS = 2_000_000
 ROWS_BETWEEN_LOOKS = 16
 
 

@@ -23,6 +23,8 @@ MOST_INFLATED_BYTES = 10 * 1024**3
 MOST_RATIO = 200  # text shrinks 3 to 30 times; deflate can do 1,032
 BYTES_BEFORE_RATIO = 32 * 1024**2
 
+MOST_MEMBERS = 100_000  # of 20 bytes each, a file could hold millions of empty ones
+
 _GZIP = b"\x1f\x8b"
 _BEGINNINGS = {
     b"PK\x03\x04": "a zip archive or an Office file",
@@ -98,7 +100,7 @@ class Inflated(io.RawIOBase):
         self._stored.seek(0)
         self._member = zlib.decompressobj(wbits=31)
         self._waiting = b""
-        self._taken = self._given = 0
+        self._taken = self._given = self._members = 0
 
     def readable(self) -> bool:
         return True
@@ -134,6 +136,9 @@ class Inflated(io.RawIOBase):
                 self._waiting = self._waiting or self._take().lstrip(b"\0")
                 if not self._waiting:
                     return b""
+                self._members += 1
+                if self._members > MOST_MEMBERS:
+                    raise _damaged(f"it has more than {MOST_MEMBERS:,} members")
                 self._member = zlib.decompressobj(wbits=31)
             self._waiting = self._waiting or self._take()
             if not self._waiting:
@@ -147,7 +152,7 @@ class Inflated(io.RawIOBase):
                 return data
 
     def _take(self) -> bytes:
-        chunk = self._stored.read(CHUNK_BYTES // 4) or b""
+        chunk = self._stored.read(1 << 16) or b""
         self._taken += len(chunk)
         return chunk
 

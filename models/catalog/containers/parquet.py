@@ -3,21 +3,23 @@
 Whoever reads a stranger's bounds the memory of the process as well: a few bytes of Parquet can stand for gigabytes.
 """
 
+import io
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from models.catalog.containers.base import PARQUET_MARK, Container
 from models.catalog.formats.base import Problem
-from models.catalog.rows import DEEPEST, Row, Unreadable, check_cells, too_deep
+from models.catalog.rows import DEEPEST, MOST_ROWS, Row, Unreadable, check_cells, too_deep
 from models.domain.errors import Code, Invalid
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 MOST_COLUMNS = 1000
-MOST_ROWS = 50_000_000
-MOST_VALUES = 1_000_000_000
+MOST_VALUES = 200_000_000
+MOST_RATIO = 500  # characters for a byte of the file: one long text may be said to stand in every row
+CHARACTERS_BEFORE_RATIO = 64 * 1024**2
 BATCH_BYTES = 16 * 1024 * 1024
 MOST_BATCH_ROWS = 1000
 
@@ -38,7 +40,7 @@ def read(file: BinaryIO) -> Iterator[Row]:
             file, metadata=table.metadata, memory_map=False, buffer_size=1 << 20,
             read_dictionary=_text_columns(table.schema_arrow),
         )  # fmt: skip
-        yield from _rows(table)
+        yield from _rows(table, max(CHARACTERS_BEFORE_RATIO, MOST_RATIO * file.seek(0, io.SEEK_END)))
     except MemoryError:  # pyarrow's own among them
         raise _refused("it needs more memory than a check may take") from None
     except (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError, RecursionError) as fault:
@@ -46,15 +48,19 @@ def read(file: BinaryIO) -> Iterator[Row]:
         raise _refused(f"it is damaged ({lines[0][:160]})") from None
 
 
-def _rows(table: Any) -> Iterator[Row]:
-    number = 0
+def _rows(table: Any, most_characters: int) -> Iterator[Row]:
+    number = characters = 0
     for group in range(table.num_row_groups):
         size = _batch_rows(table.metadata.row_group(group))
         for batch in table.iter_batches(batch_size=size, row_groups=[group], use_threads=False):
             for values in _slices(batch):
                 for value in values:
                     number += 1
-                    yield _row(number, value)
+                    row = _row(number, value)
+                    characters += _characters(row.value)
+                    if characters > most_characters:
+                        raise _refused(f"it unpacks to more than {most_characters:,} characters, which is a bomb")
+                    yield row
 
 
 def _slices(batch: "pa.RecordBatch") -> Iterator[list[Any]]:
@@ -85,6 +91,15 @@ def _row(number: int, value: Any) -> Row:
     except Unreadable as reason:
         return Row(number, None, reason, None)
     return Row(number, plain, None, None)
+
+
+def _characters(value: Any) -> int:
+    kind = type(value)
+    if kind is str:
+        return len(value)
+    if kind is dict:
+        return sum(map(_characters, value.values()))
+    return sum(map(_characters, value)) if kind is list else 0
 
 
 def _plain(value: Any, depth: int) -> Any:
@@ -125,7 +140,7 @@ def _check(facts: Any, schema: Any) -> None:
     except Unreadable as reason:
         raise _refused(f"the name of a column holds {reason.found}") from None
     if facts.num_rows > MOST_ROWS:
-        raise _refused(f"it has {facts.num_rows:,} rows")
+        raise _refused(f"it has {facts.num_rows:,} rows, and at most {MOST_ROWS:,} are read")
     values = sum(
         facts.row_group(group).column(column).num_values
         for group in range(facts.num_row_groups)
