@@ -62,8 +62,7 @@ class Sandbox:
             return answer
         if answer.too_slow:
             raise Invalid(
-                f"the base's chat template did not come to an end within {self._row_seconds:.0f} s. "
-                "Choose another base.",
+                f"the base's chat template did not come to an end within {self._row_seconds:g} s. Choose another base.",
                 code=Code.TEMPLATE,
                 kind="too_slow",
             )
