@@ -18,7 +18,7 @@ from webapp.actions.upload_file import File
 from webapp.deps import Deps
 
 PIECE_BYTES = 1 << 16
-FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")  # what makes a spreadsheet run a cell
+FORMULA_SIGNS = ("=", "+", "-", "@")  # what makes a spreadsheet run a cell, also behind white space
 
 
 def export_messages(deps: Deps, principal: Principal, file_id: str) -> tuple[File, Iterator[bytes]]:
@@ -41,7 +41,8 @@ def export_problems(deps: Deps, principal: Principal, file_id: str) -> tuple[Fil
 
 def safe_cell(text: str) -> str:
     """A cell that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(FORMULA_SIGNS) else text
+    is_harmless = not text.lstrip().startswith(FORMULA_SIGNS) and text[:1] not in ("\t", "\r", "\n")
+    return text if is_harmless else f"'{text}"
 
 
 def _open(deps: Deps, principal: Principal, file_id: str) -> tuple[File, Prepared, ExitStack]:

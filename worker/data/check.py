@@ -30,7 +30,7 @@ class _Stopped(Exception):
 def run(jobdir: JobDir, stop: Stop) -> Outcome:
     """Succeeds with the intake report as its result, or fails with code `invalid_file` where no row can be used.
 
-    out/rows.parquet is left only where it succeeds.
+    out/rows.parquet is left where all rows were read: of an unusable file it says what is wrong with each.
     """
     source, rows = Source(jobdir.inputs / "data"), jobdir.out / ROWS
     jobdir.say(PhaseBegan(phase=Phase.CHECKING))
@@ -38,22 +38,23 @@ def run(jobdir: JobDir, stop: Stop) -> Outcome:
         return Outcome(status="stopped")
     source.verify(Code.INTERNAL)  # our own fault, and no verdict on the file
     total_bytes = sum(part.size for part in source.facts.files)
-    is_usable = False
+    report: IntakeReport | None = None
     try:
         with bounded_memory(MOST_MEMORY_BYTES):
             report = prepare(
                 source.files(), source.facts.reading, rows, watch=_watching(jobdir, stop, total_bytes)
             )  # fmt: skip
-        is_usable = report.usable_rows > 0
     except _Stopped:
         return Outcome(status="stopped")
     except AppError as refusal:
         return Outcome(status="failed", error=refusal.to_json())
     finally:
-        if not is_usable:
+        if report is None:
             rows.unlink(missing_ok=True)
     jobdir.say(Progressed(done=total_bytes, total=total_bytes, unit="bytes"))
-    return Outcome(status="succeeded", result=report.model_dump(mode="json")) if is_usable else _unusable(report)
+    if not report.usable_rows:
+        return _unusable(report)
+    return Outcome(status="succeeded", result=report.model_dump(mode="json"))
 
 
 def _watching(jobdir: JobDir, stop: Stop, total_bytes: int) -> Callable[[int], None]:
