@@ -247,6 +247,10 @@ TOKENS: dict[str, Words] = {
         "The base's template writes earlier answers differently, so each answer is trained in a sequence of its own.",
         "Nothing needs to be done; the row takes more tokens.",
     ),
+    "oldest_left_out": _note(
+        "Oldest turns left out",
+        "The conversation is longer than the maximum length; its oldest turns were left out, as the run asks for.",
+    ),
     "text_split": _note(
         "Text in parts", "The text is longer than the maximum length and is trained in consecutive parts."
     ),
