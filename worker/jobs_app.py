@@ -1,6 +1,7 @@
 """The worker of the lanes `jobs` and `light`: `python -m worker.jobs_app jobs|light`. Builds things; holds no logic.
 
-Celery is the doorbell: its pool threads answer bells, one thread a slot. SIGTERM (or the end of the keeper) means
+Celery is the doorbell: its pool threads answer bells, one thread a slot, and in the lane `light` short questions, for
+which some threads are always free. SIGTERM (or the end of the keeper) means
 drain: children checkpoint, jobs are released, and Celery's warm shutdown then ends by itself.
 """
 
@@ -19,7 +20,9 @@ from models.db.engine import Database
 from models.db.migrations import config, revision_of
 from models.domain.errors import AppError, Unavailable
 from models.domain.job import Lane
-from models.infra.broker import RING_TASK, Broker, make_celery
+from models.domain.question import QUESTION
+from models.infra.answers import Answers
+from models.infra.broker import QUESTION_TASK, RING_TASK, Broker, make_celery
 from models.infra.care import Carer
 from models.infra.lifeline import when_keeper_ends
 from models.infra.settings import Settings
@@ -28,11 +31,13 @@ from models.infra.sweep import Sweeper
 from worker.cache import Cache
 from worker.logs import log_plainly
 from worker.presence import Presence
+from worker.questions import Questions
 from worker.slots import Slots
 from worker.supervise import Desk
 from worker.tidying import Tidying
 
 MIGRATED_WITHIN_SECONDS = 60.0
+QUESTION_THREADS = 4  # of the lane light, which no bell takes
 CELERY_END_SECONDS = 5.0  # a warm shutdown waits for a broker that is away; then we end without it
 
 log = structlog.get_logger()
@@ -43,6 +48,8 @@ def main(lane: Lane) -> None:
     log_plainly()
     threading.excepthook = _end_after_a_broken_thread
     settings = Settings()
+    if lane is Lane.LIGHT:
+        settings = settings.model_copy(update={"slots": settings.light_slots})
     settings.jobs_dir.mkdir(parents=True, exist_ok=True)
     database, storage = Database(settings.database), Storage(settings.storage)
     wait_until_migrated(database)
@@ -61,12 +68,20 @@ def main(lane: Lane) -> None:
     when_keeper_ends(lambda: os.kill(os.getpid(), signal.SIGTERM))
     celery = make_celery(settings)
     hear_bells(celery, slots)
+    questions = None
+    if lane is Lane.LIGHT:
+        questions = Questions(desk.cache)
+        hear_questions(celery, questions, Answers(settings.redis_py_url))
+        questions.warm_up()
     worker_shutting_down.connect(lambda **_: _begin_drain(desk, slots, presence), weak=False)
     log.info("worker started", worker=presence.worker_id, lane=lane, slots=settings.slots, device=desk.device)
     try:
-        serve(celery, lane, settings.slots)
+        # One more thread than slots: of the bells that find no slot free, one waits for it.
+        serve(celery, lane, settings.slots if questions is None else settings.slots + 1 + QUESTION_THREADS)
     finally:
         drain.set()
+        if questions is not None:
+            questions.close()
         sweeper.stop()
         carer.stop()
         _end(desk, slots, presence)
@@ -80,10 +95,27 @@ def hear_bells(celery: Celery, slots: Slots) -> None:
         slots.answer()
 
 
-def serve(celery: Celery, lane: Lane, slots: int) -> None:
+def hear_questions(celery: Celery, questions: Questions, answers: Answers) -> None:
+    """Every question is answered by a pool thread, while others work on jobs."""
+
+    @celery.task(name=QUESTION_TASK)
+    def answer(question_json: str) -> None:
+        try:
+            question = QUESTION.validate_json(question_json)
+        except ValueError:
+            log.warning("question ignored: it is none")
+            return
+        try:
+            if (answered := questions.answer(question)) is not None:
+                answers.tell(question.question_id, answered)
+        except Unavailable as error:
+            log.warning("answer not told", question=question.question_id, why=error.message)
+
+
+def serve(celery: Celery, lane: Lane, threads: int) -> None:
     """Celery's worker on one lane, in this thread, until a warm shutdown."""
     worker = celery.Worker(
-        pool="threads", concurrency=slots, queues=[lane.value], loglevel="WARNING", quiet=True,
+        pool="threads", concurrency=threads, queues=[lane.value], loglevel="WARNING", quiet=True,
         without_gossip=True, without_mingle=True, without_heartbeat=True,
         hostname=f"{lane}-{os.getpid()}@{socket.gethostname()}",
     )  # fmt: skip
