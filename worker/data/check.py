@@ -52,6 +52,7 @@ def run(jobdir: JobDir, stop: Stop) -> Outcome:
         if report is None:
             rows.unlink(missing_ok=True)
     jobdir.say(Progressed(done=total_bytes, total=total_bytes, unit="bytes"))
+    assert report is not None  # every way without one has returned
     if not report.usable_rows:
         return _unusable(report)
     return Outcome(status="succeeded", result=report.model_dump(mode="json"))
