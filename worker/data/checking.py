@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -19,12 +19,10 @@ from models.domain.checking import Checked, CheckRequest, Doing, Verdict
 from models.domain.errors import AppError, Code, Invalid
 from models.domain.preview import CheckedFinding
 from models.domain.reports import SHOWN_PER_FINDING, Finding, FoundRow, GateReport, IntakeReport, TokenReport
-from worker.data.check import MOST_MEMORY_BYTES
 from worker.data.counts import count
 from worker.data.gate.overlap import overlap
 from worker.data.gate.run import check
 from worker.data.intake import prepare
-from worker.data.memory import bounded_memory
 
 SECONDS_BETWEEN_REPORTS = 0.2
 
@@ -99,13 +97,10 @@ class _Stages:
             if not path.is_file():
                 raise Invalid(f"{path} is no file. Correct the path.", code=Code.INVALID_FILE)
         total, watch = sum(path.stat().st_size for path in paths), _Watch(doing)
-        # Elsewhere a process cannot say how much it has.
-        bound = bounded_memory(MOST_MEMORY_BYTES) if sys.platform == "linux" else nullcontext()
-        with bound:
-            return prepare(
-                [(path.name, path) for path in paths], self._request.reading, destination,
-                watch=lambda done: watch(done, total),
-            )  # fmt: skip
+        return prepare(
+            [(path.name, path) for path in paths], self._request.reading, destination,
+            watch=lambda done: watch(done, total),
+        )  # fmt: skip
 
     def answer(self) -> Checked:
         findings = tuple(
