@@ -183,7 +183,7 @@ def test_the_histogram_shows_every_sequence_and_what_is_left_out(tmp_path):
     told = [line.plain for line in lines(found, ["rows.jsonl"])]
     bars = [line for line in told if "█" in line]
     assert sum(int(line.rsplit(" ", 1)[1]) for line in bars) == 6
-    assert any("Up to 512 tokens: 1 of 6 sequences are left out" in line for line in told)
+    assert any("With at most 512 tokens 1 of 6 sequences are left out" in line for line in told)
 
 
 def test_markup_and_control_letters_in_findings_are_plain_text():

@@ -81,12 +81,12 @@ def _rows(intake: IntakeReport) -> Text:
 
 
 def _alike(gate: GateReport) -> Text:
-    if not gate.duplicates and not gate.near_rows:
-        return Text("No row repeats another one, exactly or nearly.")
-    return Text(
-        f"{_many(gate.duplicates, 'exact duplicate')}; {_many(gate.near_rows, 'row')} in "
-        f"{_many(gate.near_groups, 'group')} of nearly equal ones."
-    )
+    told: list[str] = []
+    if gate.duplicates:
+        told.append(_many(gate.duplicates, "exact duplicate"))
+    if gate.near_rows:
+        told.append(f"{_many(gate.near_rows, 'row')} in {_many(gate.near_groups, 'group')} of nearly equal ones")
+    return Text("; ".join(told) + "." if told else "No row repeats another one, exactly or nearly.")
 
 
 def _tokens(tokens: TokenReport, max_length: int) -> Iterator[Text]:
@@ -103,9 +103,9 @@ def _tokens(tokens: TokenReport, max_length: int) -> Iterator[Text]:
         over = [each for each in tokens.lengths if each.tokens > max_length]
         out = sum(each.sequences for each in over)
         yield Text(
-            f"Up to {max_length:,} tokens: all sequences are used."
+            f"With at most {max_length:,} tokens all sequences are used."
             if not out
-            else f"Up to {max_length:,} tokens: {out:,} of {tokens.sequences:,} sequences are left out, with "
+            else f"With at most {max_length:,} tokens {out:,} of {tokens.sequences:,} sequences are left out, with "
             f"{sum(each.trained_tokens for each in over):,} of {tokens.trained_tokens:,} trained tokens."
         )
     for note in tokens.notes:
@@ -117,10 +117,11 @@ def _histogram(lengths: Sequence[Length]) -> Iterator[Text]:
     counts = [0] * BARS
     for each in lengths:
         counts[(each.tokens - 1) // step] += each.sequences
-    last = max(place for place, count in enumerate(counts) if count)
-    for place, count in enumerate(counts[: last + 1]):
+    held = [place for place, count in enumerate(counts) if count]
+    for place in range(held[0], held[-1] + 1):
+        count = counts[place]
         bar = "█" * max(round(count / max(counts) * BAR_LETTERS), int(count > 0))
-        yield Text(f"  {place * step + 1:>7,} - {(place + 1) * step:<7,} {bar} {count:,}")
+        yield Text(f"  {place * step + 1:>7,} - {(place + 1) * step:<7,} {bar}{' ' * (count > 0)}{count:,}")
 
 
 def _finding(finding: CheckedFinding) -> Iterator[Text]:
