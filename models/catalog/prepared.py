@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pyarrow.parquet import FileMetaData
 
 ROWS_PER_GROUP = 5000
-CHARACTERS_PER_GROUP = 16 * 1024 * 1024
+CHARACTERS_PER_GROUP = 8 * 1024 * 1024
 SHOWN_RAW_CHARACTERS = 4000
 COLUMNS = {
     "number": "int64",

@@ -20,6 +20,7 @@ from models.domain.errors import AppError, Invalid
 from models.domain.preview import ColumnsSeen, MappedRow
 from models.domain.reading import Reading
 from worker.data.intake import ROWS_TO_GUESS_BY, shown_raw
+from worker.data.memory import POOL
 from worker.data.shapes import MOST_COLUMNS, Shapes
 from worker.data.version_rows import Files, RowRead, VersionRows
 
@@ -33,7 +34,7 @@ RAW = ""  # under this name stands a row that has no columns
 def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
-    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # the others take address space ahead, which is bounded here
+    os.environ[POOL] = "system"  # the others take address space ahead, which is bounded here
     asked = json.load(sys.stdin)
     files = [(name, Path(path)) for name, path in asked["files"]]
     try:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MOST_COLUMNS = 1000
 MOST_VALUES = 200_000_000
+MOST_VALUES_A_ROW = 100_000  # on the average of a part: a batch of few rows must stay small
 MOST_RATIO = 500  # characters for a byte of the file: one long text may be said to stand in every row
 CHARACTERS_BEFORE_RATIO = 64 * 1024**2
 BATCH_BYTES = 16 * 1024 * 1024
@@ -141,11 +142,12 @@ def _check(facts: Any, schema: Any) -> None:
         raise _refused(f"the name of a column holds {reason.found}") from None
     if facts.num_rows > MOST_ROWS:
         raise _refused(f"it has {facts.num_rows:,} rows, and at most {MOST_ROWS:,} are read")
-    values = sum(
-        facts.row_group(group).column(column).num_values
-        for group in range(facts.num_row_groups)
-        for column in range(facts.num_columns)
-    )
+    values = 0
+    for group in map(facts.row_group, range(facts.num_row_groups)):
+        here = sum(group.column(column).num_values for column in range(facts.num_columns))
+        if here > MOST_VALUES_A_ROW * group.num_rows:
+            raise _refused(f"{group.num_rows:,} of its rows stand for {here:,} values")
+        values += here
     if values > MOST_VALUES:
         raise _refused(f"it stands for {values:,} values")
 
