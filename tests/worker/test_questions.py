@@ -145,13 +145,8 @@ def test_jumps_go_to_the_longest_the_shortest_and_the_next_row_that_is_too_long(
     rows, base = stored.rows(*(Text(text="heron " * length) for length in lengths)), stored.base()
     counts = stored.counts(rows, base)
     thirty = seen(questions, PreviewRow(prepared=rows, base=base, row=1, max_length=9999)).sequences[0].tokens
-    jumps: list[tuple[Literal["longest", "shortest", "over"], int]] = [
-        ("longest", 1),
-        ("shortest", 1),
-        ("over", 1),
-        ("over", 3),
-        ("over", 5),
-    ]
+    jumps: list[tuple[Literal["longest", "shortest", "over"], int]]
+    jumps = [("longest", 1), ("shortest", 1), ("over", 1), ("over", 3), ("over", 5)]
     found = [
         seen(
             questions,

