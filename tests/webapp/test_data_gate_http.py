@@ -45,11 +45,13 @@ def versions(house, person, dataset: str) -> list[dict]:
 
 def test_several_files_make_one_version_whose_rows_go_on_through_all_of_them(house):
     anna = house.person()
-    made = send(house, anna, ("a.jsonl", ALPACA), ("b.jsonl.gz", gzip.compress(ALPACA)), ("c.csv", b"instruction,output\nThree?,3\n"))  # fmt: skip  # noqa: E501
+    packed = gzip.compress(ALPACA, mtime=0)
+    files = (("a.jsonl", ALPACA), ("b.jsonl.gz", packed), ("c.csv", b"instruction,output\nThree?,3\n"))
+    made = send(house, anna, *files)
     assert made.status_code == 200, made.text
     file = made.json()
-    assert file["filename"] == "a.jsonl and 2 more" and file["bytes"] > len(ALPACA) * 2 - 80
-    again = send(house, anna, ("a.jsonl", ALPACA), ("b.jsonl.gz", gzip.compress(ALPACA)), ("c.csv", b"instruction,output\nThree?,3\n"))  # fmt: skip  # noqa: E501
+    assert (file["filename"], file["bytes"]) == ("a.jsonl and 2 more", sum(len(content) for _, content in files))
+    again = send(house, anna, *files)
     assert again.json()["id"] == file["id"]  # a blind retry
     do_waiting(house)
     seen = file_of(house, anna, file["id"])
@@ -79,7 +81,8 @@ def test_one_file_has_one_part_and_its_content_as_ever(quick_house):
         ([("a.jsonl", ALPACA), ("b.exe", ALPACA)], {}, "does not end in", "file"),
         ([("a.jsonl", ALPACA), ("b.jsonl", b"")], {}, "b.jsonl is empty", None),
         ([(f"{n}.jsonl", ALPACA) for n in range(65)], {}, "from 1 to 64", "file"),
-        ([("a.jsonl", b"x" * 1_100_000), ("b.jsonl", b"x" * 1_100_000)], {}, "", None),
+        ([("a.jsonl", b"x" * 1_100_000), ("b.jsonl", b"x" * 1_100_000)], {}, "2,000,000 bytes", None),
+        ([("a.jsonl", b"x" * 1_000_001), ("b.jsonl", b"x" * 1_000_001)], {}, "2,000,002 bytes together", None),
         ([("a.jsonl", ALPACA)], {"tuneroom_format": "excel"}, "is not a format", "format"),
     ],
 )
@@ -89,6 +92,7 @@ def test_what_cannot_be_one_version_is_refused_whole(quick_house, files, form, s
     assert response.status_code in (400, 413)
     assert sentence in error_of(response)["message"] and error_of(response)["param"] == param
     assert get(quick_house, anna, "/v1/files").json()["data"] == []
+    assert not [path for path in (quick_house.deps.settings.data_dir / "storage").rglob("*") if path.is_file()]
 
 
 # readings

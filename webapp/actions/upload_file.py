@@ -1,5 +1,6 @@
 """Takes in files of training rows: stored byte for byte, registered as one version, and queued to be checked."""
 
+import io
 import unicodedata
 from collections.abc import Sequence
 from typing import IO
@@ -9,7 +10,7 @@ from models.db.store.system import SystemStore
 from models.db.store.team import TeamStore
 from models.db.tables import DatasetVersion
 from models.domain.access import Kind, Principal, Verb
-from models.domain.errors import Code, Invalid, NotFound
+from models.domain.errors import Code, Invalid, NotFound, TooLarge
 from models.domain.job import JobKind, Lane
 from models.domain.reading import MOST_PARTS, Part, Reading, list_of, name_of
 from models.infra.storage import team_scope
@@ -52,10 +53,7 @@ def upload_files(
     """
     names = clean_names([filename for filename, _ in sent])
     _check_may_create(deps, principal, dataset_id)
-    for name, (_, stream) in zip(names, sent, strict=True):
-        if not stream.read(1):
-            raise Invalid(f"{name} is empty; at least one row was needed. Choose another file.", code=Code.INVALID_FILE)
-        stream.seek(0)
+    _check_sizes(names, sent, deps.settings.max_upload_bytes)
     scope, left_bytes = team_scope(principal.team), deps.settings.max_upload_bytes
     parts: list[Part] = []
     for name, (_, stream) in zip(names, sent, strict=True):
@@ -65,6 +63,22 @@ def upload_files(
     file = _register(deps, principal, scope, parts, purpose, dataset_id, reading or Reading())
     ring(deps.broker, Lane.LIGHT)
     return file
+
+
+def _check_sizes(names: Sequence[str], sent: Sent, most_bytes: int) -> None:
+    """Before anything is stored."""
+    total = 0
+    for name, (_, stream) in zip(names, sent, strict=True):
+        size = stream.seek(0, io.SEEK_END)
+        stream.seek(0)
+        if not size:
+            raise Invalid(f"{name} is empty; at least one row was needed. Choose another file.", code=Code.INVALID_FILE)
+        total += size
+    if total > most_bytes:
+        together = " together" if len(names) > 1 else ""
+        raise TooLarge(
+            f"{', '.join(names)[:120]}: {total:,} bytes{together}; at most {most_bytes:,} bytes are taken. Send less."
+        )
 
 
 def clean_names(filenames: Sequence[str]) -> list[str]:
