@@ -1,4 +1,7 @@
-"""S8, scaled: uploads that lie about their length, break off or never come leave nothing behind and cost no memory."""
+"""S7: sixty names that want to be paths. S8, scaled: uploads that lie about their length, break off or never come.
+
+Whatever is sent as one file or as several: nothing is written but by its hash, and what breaks off leaves nothing.
+"""
 
 import json
 import os
@@ -12,13 +15,76 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from models.domain.errors import Invalid
 from models.infra.settings import Settings
 from tests.house import ROWS, migrated_sqlite, open_house
 from tests.webapp.served import serving
+from webapp.actions.upload_file import clean_name
+
+# S7: each as a whole name, and as a beginning of one that ends well.
+PATHS = [
+    "../../../../etc/cron.d/x", "..", ".", "/", "/etc/passwd", "//host/share/x", "\\\\host\\share\\x", "C:\\Windows\\x",
+    "C:x", "\\\\?\\C:\\x", "..\\..\\x", "....//....//x", "%2e%2e%2fx", "%2e%2e/x", "..%2fx", "%252e%252e%252fx",
+    "%c0%ae%c0%ae/x", "%00", "x%00.jsonl", "CON", "NUL", "COM1", "AUX.jsonl", "PRN", "~", "~root/x", "-rf", "--",
+    "$(id)", "`id`", ";id", "|id", "&id", "*", "?", "<script>", '"', "'", "%22; filename=x", "\u202egnp",
+    "\u2066x\u2069", "\u200bx", "\ufeffx", "\uff0e\uff0e\uff0fx", "\u2024\u2024/x", "\u2215etc", "a" * 4096, "é" * 2000,
+    "x" * 255, "....", "...",
+    ".htaccess", ".jsonl", "jsonl", "x.jsonl.", "x.jsonl ", "x .jsonl", "/proc/self/environ", "/dev/null",
+    "storage/ab/cd",
+]  # fmt: skip
 
 HEAD = b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nfine-tune\r\n'
 HEAD += b'--b\r\nContent-Disposition: form-data; name="file"; filename="r.jsonl"\r\n\r\n'
 TAIL = b"\r\n--b--\r\n"
+NEXT = b'\r\n--b\r\nContent-Disposition: form-data; name="file"; filename="s.jsonl"\r\n\r\n'
+
+
+def form_of(*names: str) -> bytes:
+    """A form whose names are sent as they are, byte for byte."""
+    parts = [
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="%s"\r\n\r\n%s\r\n'
+        % (name.encode().replace(b'"', b"%22"), ROWS)
+        for name in names
+    ]
+    return HEAD.partition(b'--b\r\nContent-Disposition: form-data; name="file"')[0] + b"".join(parts) + b"--b--\r\n"
+
+
+def is_harmless(name: str) -> bool:
+    return 0 < len(name) <= 200 and name.isprintable() and not set("/\\") & set(name) and name not in (".", "..")
+
+
+@pytest.mark.parametrize(("ending", "kept"), [("", 4), (".jsonl", 59), ("/x.jsonl", 60), ("\\x.csv.gz", 60)])
+def test_a_name_is_refused_or_only_its_last_part_is_kept(ending, kept):
+    names = []
+    for path in PATHS:
+        with suppress(Invalid):
+            names.append(clean_name(path + ending))
+    assert all(is_harmless(name) for name in names) and len(names) == kept
+
+
+def test_sixty_names_write_nothing_outside_and_are_only_ever_shown(quick_house, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert len(PATHS) == 60
+    anna, taken = quick_house.person(), 0
+    headers = anna.headers | {"Content-Type": "multipart/form-data; boundary=b"}
+    for path in PATHS:
+        response = quick_house.client.post("/v1/files", content=form_of("ok.jsonl", f"{path}.jsonl"), headers=headers)
+        assert response.status_code in (200, 400), (path, response.text)
+        if response.status_code == 400:
+            assert response.json()["error"]["message"], path
+            continue
+        taken += 1
+        file = quick_house.client.get(f"/v1/files/{response.json()['id']}", headers=anna.headers).json()
+        assert all(is_harmless(part["filename"]) for part in file["tuneroom"]["parts"]), file
+    assert taken > 50
+    content = quick_house.client.get(f"/v1/files/{file['id']}/content?part=2", headers=anna.headers)
+    assert content.content == ROWS and content.headers["content-disposition"].startswith("attachment; filename*=")
+    home = quick_house.deps.settings.data_dir
+    written = [path.relative_to(home / "storage") for path in (home / "storage").rglob("*") if path.is_file()]
+    assert all(len(path.name) == 64 and path.parts[0] == "team" for path in written)
+    assert {path.name for path in home.iterdir()} <= {"storage", "tuneroom.db", "tuneroom.db-shm", "tuneroom.db-wal",
+                                                      "secret.key"}  # fmt: skip
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 @pytest.fixture
@@ -92,12 +158,13 @@ def test_a_length_that_is_too_short_stores_nothing(served, claimed):
     assert stored(served) == [] and served.house.client.get("/v1/files", headers=anna.headers).json()["data"] == []
 
 
-def test_fifty_uploads_that_break_off_leave_neither_files_nor_rows(served):
+def test_fifty_uploads_that_break_off_in_their_second_file_leave_neither_files_nor_rows(served):
     anna = served.house.person()
     before = nameless_files()
     lines = [call(served, anna) for _ in range(50)]
     for line in lines:
-        line.sendall(headers(anna, 50_000_000) + HEAD + b"x" * 1_300_000)  # past the part that is kept in memory
+        # Past the part of each that is kept in memory.
+        line.sendall(headers(anna, 50_000_000) + HEAD + b"x" * 1_300_000 + NEXT + b"x" * 1_300_000)
     assert wait_until(lambda: nameless_files() >= before + 40)  # they are being received
     for line in lines:
         line.close()
@@ -121,7 +188,9 @@ def test_a_large_upload_passes_through_a_small_memory(served):
 
     def body():
         yield HEAD
-        for _ in range(count):
+        for number in range(count):
+            if number == count // 2:
+                yield NEXT
             yield chunk
         yield TAIL
 
