@@ -26,7 +26,7 @@ from worker.data.render import Renderer
 MEMORY_BYTES = 512 * 2**20
 MOST_RENDERERS = 4
 ORPHAN_SECONDS = 30  # of processor time for one row: nobody is left who would have ended us
-POLITE = 10
+POLITE = 5
 
 
 def main(arguments: list[str]) -> None:
