@@ -13,7 +13,8 @@ HEAD = (
     '<script src="/ui/people.js" defer></script>'
     '<script src="/ui/live.js" defer></script><script src="/ui/upload.js" defer></script>'
     '<script src="/ui/chat.js" defer></script>'
-    '<script src="/ui/model_text.js" defer></script><script src="/ui/playground.js" defer></script>'
+    '<script src="/ui/model_text.js" defer></script><script src="/ui/add_row.js" defer></script>'
+    '<script src="/ui/playground.js" defer></script>'
 )
 FONT = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "DejaVu Sans", "sans-serif")
 MONO = ("ui-monospace", "SF Mono", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")

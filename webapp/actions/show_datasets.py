@@ -26,13 +26,14 @@ class VersionSeen:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSeen:
-    """A line of the list. `newest` is the version that a new run trains on."""
+    """A line of the list. `newest` is the version that a new run trains on; `may_add`: this person, a further one."""
 
     dataset: Dataset
     newest: VersionSeen
     versions: int
     runs: int
     maker: str | None
+    may_add: bool
 
     @property
     def is_sample(self) -> bool:
@@ -83,6 +84,7 @@ def list_datasets(
                 versions=row.versions,
                 runs=runs[row.dataset.id],
                 maker=row.maker,
+                may_add=_may_add(principal, row.dataset),
             )
             for row in rows
         ], total
@@ -106,7 +108,7 @@ def show_dataset(deps: Deps, principal: Principal, dataset_id: str) -> DatasetPa
             runs=tuple(_run(job, bases, number_of) for job in store.trainings_on(dataset_id)),
             maker=versions[-1].maker if versions else None,
             may_train=may_create(principal, Kind.JOB),
-            may_add=dataset.team_id is not None and _may(principal, Verb.CHANGE, dataset),
+            may_add=_may_add(principal, dataset),
             may_delete=_may(principal, Verb.DELETE, dataset),
         )
 
@@ -114,6 +116,11 @@ def show_dataset(deps: Deps, principal: Principal, dataset_id: str) -> DatasetPa
 def may_create(principal: Principal, kind: Kind = Kind.DATASET) -> bool:
     """May this person add such things to the team?"""
     return can(principal, Verb.CREATE, Object(kind=kind, team=principal.team, owner=getattr(principal, "user", None)))
+
+
+def _may_add(principal: Principal, dataset: Dataset) -> bool:
+    """A sample stays as it is, whoever asks."""
+    return dataset.team_id is not None and _may(principal, Verb.CHANGE, dataset)
 
 
 def _may(principal: Principal, verb: Verb, dataset: Dataset) -> bool:

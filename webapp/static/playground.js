@@ -1,5 +1,6 @@
 // The Playground: one prompt, one seed, up to four models side by side. Works on #tr-playground and our own interface:
 //   GET /api/v1/playground                      the models and whether a chat worker is there
+//   window.tuneroomAddRow                       makes an answer a row of a dataset; see add_row.js
 //   /api/v1/conversations ...                   what is kept; POST .../turns streams the answers of all panes at once
 // Closing that stream is Stop: the server tells the workers and keeps what had come. Model text becomes elements only
 // through model_text.js; every other text is a text node.
@@ -74,6 +75,8 @@
       this.error = null;
       this.key = "";
       this.model = "";
+      this.draft = null; // what somebody made of it, not saved yet
+      this.added = null; // the dataset it went to
       this.element = node("div", "tr-pg-answer");
       this.state = node("p", "tr-pg-state");
       this.body = node("div", "tr-md");
@@ -83,7 +86,7 @@
     }
 
     begin(model, key) {
-      Object.assign(this, { text: "", made: null, error: null, model, key, tokens: 0, beganAt: performance.now(), firstAt: null, words: "asking" });
+      Object.assign(this, { text: "", made: null, error: null, draft: null, added: null, model, key, tokens: 0, beganAt: performance.now(), firstAt: null, words: "asking" });
       this.under.replaceChildren();
       this.element.classList.add("tr-pg-live");
       this.draw();
@@ -145,12 +148,40 @@
         copy.type = "button";
         copy.dataset.copy = this.text;
         row.append(copy);
+        if (this.made && this.pane.page.mayAddRows) {
+          const add = button("Add to dataset", "tr-pg-copy", () => this.addToDataset());
+          add.dataset.pgAdd = "";
+          add.title = "This answer, as it is or corrected, becomes a row to train on";
+          row.append(add);
+        }
+      }
+      if (this.added) {
+        const link = node("a", "tr-pg-added", `added to ${this.added.name}`);
+        link.href = this.added.address;
+        row.append(link);
       }
       const note = this.note();
       if (note) row.append(node("span", "tr-hint", note));
       if (row.childNodes.length) this.under.append(row);
       this.pane.followEnd();
       this.pane.showFigures(this);
+    }
+
+    addToDataset() {
+      window.tuneroomAddRow({
+        messages: this.pane.talkBefore(this),
+        answer: this.draft ?? this.text,
+        original: this.text,
+        model: this.pane.page.short(this.model),
+        closed: (text) => {
+          this.draft = text;
+          this.under.querySelector("[data-pg-add]")?.focus();
+        },
+        added: (name, address) => {
+          this.added = { name, address };
+          if (!this.isLive) this.settle();
+        },
+      });
     }
 
     note() {
@@ -288,6 +319,17 @@
       return made;
     }
 
+    // What a row says before this answer: earlier answers are context, only this one was liked or corrected.
+    talkBefore(answer) {
+      const system = JSON.parse(answer.key)[1];
+      const messages = system.trim() ? [{ role: "system", content: system }] : [];
+      for (const { prompt, answer: said } of this.turns) {
+        if (said === answer) return [...messages, { role: "user", content: prompt }];
+        if (said.text && said.made) messages.push({ role: "user", content: prompt }, { role: "assistant", content: said.text, weight: 0 });
+      }
+      return messages;
+    }
+
     takeBack(turn) {
       this.turns = this.turns.filter((each) => each !== turn);
       turn.asked.remove();
@@ -355,6 +397,7 @@
       const found = await get("/api/v1/playground");
       this.models = found.models;
       this.you = found.you;
+      this.mayAddRows = found.may_add_rows;
       const byName = new Map();
       for (const model of this.models) { byName.set(model.id, model); byName.set(model.model, model); }
       this.byName = byName;
@@ -517,8 +560,8 @@
       for (const pane of panes) {
         const wasThere = pane.turns.some((each) => each.turn === turn);
         const put = pane.put(turn, asked);
-        const { text, made, error, model, key } = put.answer;
-        before.set(pane.number, { put, wasThere, was: { text, made, error, model, key } });
+        const { text, made, error, model, key, draft, added } = put.answer;
+        before.set(pane.number, { put, wasThere, was: { text, made, error, model, key, draft, added } });
         put.answer.begin(pane.model, keyOf(pane.model, this.settings.system, { ...this.settings, seed }));
         pane.showFigures(put.answer);
         pane.followEnd(true);
@@ -854,7 +897,7 @@
   // Gradio puts the page in after its own start, and its scripts in any order.
   const begin = () => {
     const root = document.getElementById("tr-playground");
-    if (!root || !window.tuneroomModelText || !window.tuneroomAddress) return setTimeout(begin, 25);
+    if (!root || !window.tuneroomModelText || !window.tuneroomAddress || !window.tuneroomAddRow) return setTimeout(begin, 25);
     return new Playground(root);
   };
   if (location.pathname === "/playground") begin();

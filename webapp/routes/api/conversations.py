@@ -70,6 +70,7 @@ def playground(parts: Parts, caller: Caller) -> dict[str, Any]:
         "object": "playground",
         "you": shown.person,
         "has_worker": shown.has_worker,
+        "may_add_rows": shown.may_add_rows,
         "models": [_choice(seen) for seen in shown.models],
     }
 

@@ -81,6 +81,7 @@ def _listed(seen: DatasetSeen) -> dict[str, Any]:
         "name": seen.dataset.name,
         "created_at": unix(seen.dataset.created_at),
         "is_sample": seen.is_sample,
+        "may_change": seen.may_add,
         "newest": file_object(seen.newest.version),
         "versions": seen.versions,
         "runs": seen.runs,
