@@ -143,7 +143,7 @@ GATE: dict[str, Words] = {
     ),
     "near_duplicate": _warning(
         "Near-duplicates",
-        "The row says nearly the same as another one, system messages and tools left aside.",
+        "The row says nearly the same as an earlier one, system messages and tools left aside.",
         "Look whether they are meant; near-duplicates can be kept on one side of the validation split.",
     ),
     "email": _warning(

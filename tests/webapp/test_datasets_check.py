@@ -12,11 +12,18 @@ from rich.text import Text
 from typer.testing import CliRunner
 
 from models.domain.checking import Checked, CheckRequest, Verdict
+from models.domain.errors import NotFound
 from models.domain.preview import CheckedFinding
 from models.domain.reports import FoundRow
+from models.infra.settings import Settings
+from tests.house import migrated_sqlite, open_house
 from tests.tiny import tiny_base
+from webapp.actions.base_texts import bring_texts
+from webapp.actions.speak_for_machine import speak_for_machine
 from webapp.cli import app
 from webapp.commands.check_told import lines, neutral
+from webapp.commands.opened import opened_deps
+from webapp.commands.options import settings_from
 from webapp.processes import bare_environment, checking_command, tuneroom_command
 from worker.data.checking import checked
 
@@ -70,13 +77,10 @@ def test_all_stages_in_one_json_object_and_exit_code_one(tmp_path):
         1,
         "base",
     )
-    assert kinds(found) == {"unknown_role": 1, "duplicate": 1, "near_duplicate": 2, "email": 1, "over_long": 1}
+    assert kinds(found) == {"unknown_role": 1, "duplicate": 1, "near_duplicate": 1, "email": 1, "over_long": 1}
     first = {finding.kind: finding.first[0] for finding in found.findings}
     assert (first["duplicate"].row, first["duplicate"].found) == (3, "the same as row 1")
-    assert (first["near_duplicate"].row, first["near_duplicate"].found) == (
-        1,
-        "one of 2 rows, nearly the same as row 4",
-    )
+    assert (first["near_duplicate"].row, first["near_duplicate"].found) == (4, "much like row 1")
     assert (first["over_long"].row, first["over_long"].needed) == (7, "at most 512")
 
 
@@ -143,6 +147,32 @@ def test_the_worker_process_loads_no_torch_and_no_web_part(tmp_path):
     assert done.stderr.strip() == "[]"
     assert Checked.model_validate_json(done.stdout.splitlines()[-1]).verdict is Verdict.CLEAN
     assert checking_command()[-1] == "worker.data.checking"
+
+
+@pytest.fixture
+def installation(tmp_path) -> tuple[Path, str]:
+    """A data directory with one imported base, and the base's id."""
+    folder = tiny_base(tmp_path / "made")
+    house = open_house(migrated_sqlite(Settings(data_dir=tmp_path / "var")))
+    base = house.base("tiny", folder)
+    house.client.close()
+    house.deps.close()
+    return tmp_path / "var", base
+
+
+def test_an_imported_base_is_named_by_name_or_id_and_comes_without_its_weights(tmp_path, installation):
+    var, base = installation
+    done = tuneroom(file(tmp_path, CLEAN), "--base", "tiny", "--data-dir", str(var), "--json")
+    found = Checked.model_validate_json(done.stdout)
+    assert (done.returncode, found.tokens and found.tokens.base_name) == (0, "tiny")
+    with opened_deps(settings_from(var)) as deps:
+        machine = speak_for_machine(deps)
+        assert bring_texts(deps, machine, base, tmp_path / "texts") == "tiny"
+        with pytest.raises(NotFound, match="Known ones: tiny"):
+            bring_texts(deps, machine, "huge", tmp_path / "none")
+    names = {path.name for path in (tmp_path / "texts").iterdir()}
+    assert {"tokenizer.json", "chat_template.jinja"} <= names
+    assert "model.safetensors" not in names
 
 
 def test_warnings_are_clean_unless_strict(tmp_path):

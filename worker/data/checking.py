@@ -70,7 +70,7 @@ class _Stages:
         watch = _Watch("comparing rows")
         gate = self._folder / "gate.parquet"
         self._gate = check(Prepared(rows), gate, watch=watch)
-        self._findings += [*repeats(self._gate, gate), *self._gate.findings]
+        self._findings += [*repeats(gate), *self._gate.findings]
         if self._request.validation:
             self._compare(rows)
         if self._request.base is not None:
@@ -129,19 +129,22 @@ class _Stages:
         return Verdict.PROBLEMS if self._validation is not None and self._validation.problems else Verdict.CLEAN
 
 
-def repeats(report: GateReport, gate: Path) -> Iterator[Finding]:
-    """What stage 2 counted in words of its own, as findings with their first rows."""
-    if report.duplicates:
-        table = pq.read_table(gate, columns=["number", "duplicate_of"])
-        lines = table.filter(table.column("duplicate_of").is_valid()).slice(0, SHOWN_PER_FINDING).to_pylist()
-        first = tuple(FoundRow(row=line["number"], found=f"the same as row {line['duplicate_of']}") for line in lines)
-        yield Finding(kind="duplicate", count=report.duplicates, first=first)
-    if report.near_rows:
+def repeats(gate: Path) -> Iterator[Finding]:
+    """Rows that say the same as an earlier one, or nearly the same, with the first of each. From gate.parquet."""
+    table = pq.read_table(gate, columns=["number", "duplicate_of", "near_group"])
+    number, same, near = (table.column(name).fill_null(0).to_numpy() for name in table.column_names)
+    is_near = (near > 0) & (near < number) & (same == 0)
+    for kind, is_found, earlier, says in (
+        ("duplicate", same > 0, same, "the same as"),
+        ("near_duplicate", is_near, near, "much like"),
+    ):
+        places = is_found.nonzero()[0]
         first = tuple(
-            FoundRow(row=group.rows[0], found=f"one of {group.count} rows, nearly the same as {_rows(group.rows[1:])}")
-            for group in report.largest_groups
+            FoundRow(row=int(number[place]), found=f"{says} row {earlier[place]}")
+            for place in places[:SHOWN_PER_FINDING]
         )
-        yield Finding(kind="near_duplicate", count=report.near_rows, first=first[:SHOWN_PER_FINDING])
+        if len(places):
+            yield Finding(kind=kind, count=len(places), first=first)
 
 
 def over_long(counts: Path, max_length: int) -> Iterator[Finding]:
@@ -156,10 +159,6 @@ def over_long(counts: Path, max_length: int) -> Iterator[Finding]:
             for place in places[:SHOWN_PER_FINDING]
         )
         yield Finding(kind="over_long", count=len(places), first=first)
-
-
-def _rows(numbers: Sequence[int]) -> str:
-    return f"row{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
 
 
 class _Watch:
