@@ -1,11 +1,13 @@
 """What every dataset format promises. A new file in `models/catalog/formats` is under this contract at once."""
 
 import json
+import sys
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.catalog import formats
 from models.catalog.formats import FORMATS, detect
 from models.domain.errors import AppError
 from models.domain.example import EXAMPLE
@@ -77,6 +79,36 @@ def test_any_json_is_parsed_or_refused_with_the_facts_of_a_problem(name, data):
     except AppError as refusal:
         assert {"problem", "field", "found", "needed"} <= refusal.facts.keys()
         assert len(refusal.message) < 400
+
+
+SHOUTED = """
+from models.catalog.formats.base import Field, Format, cannot_hold, required_text
+from models.domain.example import Text
+
+def render(example):
+    if not isinstance(example, Text):
+        raise cannot_hold("shouted", example)
+    return {"shout": example.text}
+
+FORMAT = Format(
+    name="shouted", title="Shouts", example={"shout": "Land!"}, reads=frozenset({"shout"}), render=render,
+    fields=(Field(name="shout", title="Shout", help="What was shouted.", is_required=True),),
+    sniff=lambda row: 1.0 if isinstance(row, dict) and "shout" in row else 0.0,
+    parse=lambda row: Text(text=required_text(row, "shout")),
+)
+"""
+
+
+def test_one_file_beside_the_others_is_a_format(tmp_path, monkeypatch):
+    (tmp_path / "shouted.py").write_text(SHOUTED)
+    monkeypatch.setattr(formats, "__path__", [*formats.__path__, str(tmp_path)])
+    monkeypatch.setattr(formats, "FORMATS", formats._found())
+    monkeypatch.delitem(sys.modules, "models.catalog.formats.shouted")
+    monkeypatch.delattr(formats, "shouted")
+    assert set(formats.FORMATS) == {*FORMATS, "shouted"}
+    row = {"shout": "Land!"}
+    assert formats.detect([row]) == ("shouted", 1.0)
+    assert formats.FORMATS["shouted"].render(formats.FORMATS["shouted"].parse(row)) == row
 
 
 def _near(example):

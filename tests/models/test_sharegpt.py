@@ -96,8 +96,9 @@ def test_turns_may_be_keyed_by_role_and_content():
     assert sharegpt.parse(row).turns[1].content == "Odalys."
 
 
-def test_messages_keyed_by_from_are_sharegpt():
-    row = {"messages": talk("human", "gpt")["conversations"]}
+@pytest.mark.parametrize(("role", "text"), [("from", "value"), ("role", "content")])
+def test_messages_with_sharegpts_names_are_sharegpt(role, text):
+    row = {"messages": [{role: "Human", text: "Who?"}, {role: "gpt", text: "Odalys."}]}
     assert detect([row]) == ("sharegpt", 1.0)
     assert len(sharegpt.parse(row).turns) == 2
 

@@ -16,6 +16,7 @@ from models.catalog.formats.base import (
     cannot_hold,
     check_answered,
     check_order,
+    is_spoken,
     messages_of,
     refused,
     tools_of,
@@ -35,8 +36,10 @@ def sniff(row: Any) -> float:
         return 0.9 if messages.lstrip().startswith("[") and '"role"' in messages else 0.0
     if not isinstance(messages, list):
         return 0.0
+    if is_spoken(messages):
+        return 0.3
     if not messages or not all(isinstance(each, dict) and "role" in each for each in messages):
-        return 0.7 if not messages or not (isinstance(messages[0], dict) and "from" in messages[0]) else 0.3
+        return 0.7
     return 1.0 if "kto_tag" not in row and "chosen" not in row else 0.5
 
 

@@ -18,6 +18,7 @@ from models.catalog.formats.base import (
     check_answered,
     check_order,
     details_of,
+    is_spoken,
     optional_text,
     refused,
     spoken_turns,
@@ -30,12 +31,12 @@ _NAMES = {Role.SYSTEM: "system", Role.USER: "human", Role.ASSISTANT: "gpt", Role
 
 
 def sniff(row: Any) -> float:
-    """`messages` are ShareGPT's only where they are keyed by `from`. Less surely beside answers to compare."""
+    """`messages` are ShareGPT's only where they use its names. Less surely beside answers to compare."""
     if not isinstance(row, dict):
         return 0.0
     key = next((each for each in _KEYS if each in row), None)
     turns = row.get(key) if key else None
-    if key is None or not isinstance(turns, list | str) or (key == "messages" and not _is_from_value(turns)):
+    if key is None or not isinstance(turns, list | str) or (key == "messages" and not _is_spoken(turns)):
         return 0.0
     if "chosen" in row or "kto_tag" in row:
         return 0.5
@@ -74,8 +75,8 @@ def render(example: Example) -> dict[str, Any]:
     return row
 
 
-def _is_from_value(turns: Any) -> bool:
-    return isinstance(turns, list) and bool(turns) and isinstance(turns[0], dict) and "from" in turns[0]
+def _is_spoken(turns: Any) -> bool:
+    return isinstance(turns, list) and is_spoken(turns)
 
 
 def _said(turn: Turn) -> list[dict[str, Any]]:

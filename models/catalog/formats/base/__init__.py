@@ -17,7 +17,7 @@ from models.catalog.formats.base.refusal import (
     required_text,
     shown,
 )
-from models.catalog.formats.base.turns import spoken_turns, turns_of
+from models.catalog.formats.base.turns import is_spoken, spoken_turns, turns_of
 from models.catalog.formats.base.verdicts import (
     CHOSEN,
     REJECTED,
@@ -56,6 +56,7 @@ __all__ = [
     "check_order",
     "details_of",
     "is_plain",
+    "is_spoken",
     "is_verdict",
     "json_value",
     "messages_of",

@@ -69,6 +69,19 @@ def spoken_turns(turns: Sequence[Any], field: str) -> tuple[tuple[Turn, ...], tu
     return tuple(read), tuple(fields)
 
 
+def is_spoken(turns: Sequence[Any]) -> bool:
+    """Whether some turn is keyed by `from`, or its role has a name that OpenAI does not know and ShareGPT does."""
+    for each in turns:
+        if isinstance(each, dict):
+            role = each.get("role")
+            if role is None:
+                if "from" in each:
+                    return True
+            elif isinstance(role, str) and role not in MESSAGE_ROLES and role.strip().lower() in SPOKEN_ROLES:
+                return True
+    return False
+
+
 def _message(message: Any, field: str, number: int) -> Turn:
     if isinstance(message, dict) and message.keys() == _PLAIN_KEYS:
         role, content = message["role"], message["content"]
