@@ -3,9 +3,11 @@
 Such rows make validation measure memory. Over any rows with their numbers; writes nothing.
 """
 
+from array import array
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.domain.example import Example
 from models.domain.reports import SHOWN_PER_FINDING, Finding, FoundRow
@@ -23,54 +25,59 @@ Rows = Iterable[tuple[int, Example]]
 def overlap(training: Rows, validation: Rows) -> tuple[Finding, ...]:
     """Findings of the kinds in KINDS; their rows are rows of the validation, each named once.
 
-    Takes about 80 microseconds and 250 bytes a row of 500 characters.
+    Takes about 70 microseconds and, beside what is sorted, 150 bytes a row of 500 characters.
     """
-    known, asked = _Known(training), _Known(validation)
-    if not known.numbers or not asked.numbers:
+    known, asked = _Side(training), _Side(validation)
+    if not len(known.numbers) or not len(asked.numbers):
         return ()
-    near = _near(known.signed(), asked.signed())
-    found: dict[str, list[FoundRow]] = {kind: [] for kind in KINDS}
-    counts = dict.fromkeys(KINDS, 0)
-    for place, number in enumerate(asked.numbers):
-        same, question = known.same.get(asked.texts[place]), known.questions.get(asked.groups[place])
-        if same is not None:
-            kind, row, says = "overlap_same", same, "says the same"
-        elif near[place] >= 0:
-            kind, row, says = "overlap_near", known.numbers[near[place]], "says nearly the same"
-        elif question is not None:
-            kind, row, says = "overlap_question", question, "asks the same"
-        else:
-            continue
-        counts[kind] += 1
-        if len(found[kind]) < SHOWN_PER_FINDING:
-            found[kind].append(FoundRow(row=number, found=f"row {row} of the training data {says}"))
-    return tuple(Finding(kind=kind, count=counts[kind], first=tuple(found[kind])) for kind in KINDS if counts[kind])
+    reasons = (
+        (_equal(known.texts, asked.texts), "says the same"),
+        (_near(known.signed, asked.signed), "says nearly the same"),
+        (_equal(known.groups, asked.groups), "asks the same"),
+    )
+    findings: list[Finding] = []
+    is_open = np.ones(len(asked.numbers), dtype=np.bool_)
+    for kind, (met, says) in zip(KINDS, reasons, strict=True):
+        places = np.flatnonzero(is_open & (met >= 0))
+        is_open[places] = False
+        first = tuple(
+            FoundRow(
+                row=int(asked.numbers[place]), found=f"row {known.numbers[met[place]]} of the training data {says}"
+            )
+            for place in places[:SHOWN_PER_FINDING]
+        )
+        if len(places):
+            findings.append(Finding(kind=kind, count=len(places), first=first))
+    return tuple(findings)
 
 
-class _Known:
-    """One side's rows as numbers: `texts` and `groups` are 64 bits of what a row says and of its first question."""
+class _Side:
+    """Rows as numbers: `texts` and `groups` are 64 bits of what a row says and of its first question."""
 
     def __init__(self, rows: Rows) -> None:
-        self.numbers: list[int] = []
-        self.texts: list[int] = []
-        self.groups: list[int] = []
-        self._signed: list[Signatures] = []
+        numbers, texts, groups = array("q"), array("Q"), array("Q")
+        signed: list[Signatures] = []
         waiting: list[str] = []
         for number, example in rows:
-            self.numbers.append(number)
-            self.texts.append(group_number(example.model_dump_json()))
-            self.groups.append(group_number(group_of(example)))
+            numbers.append(number)
+            texts.append(group_number(example.model_dump_json()))
+            groups.append(group_number(group_of(example)))
             waiting.append(compared_text(example))
             if len(waiting) == ROWS_AT_ONCE:
-                self._signed.append(signatures(waiting))
+                signed.append(signatures(waiting))
                 waiting = []
-        self._signed.append(signatures(waiting))
-        # The earliest of equal ones.
-        self.same = dict(zip(reversed(self.texts), reversed(self.numbers), strict=True))
-        self.questions = dict(zip(reversed(self.groups), reversed(self.numbers), strict=True))
+        self.signed = np.concatenate([*signed, signatures(waiting)])
+        self.numbers = np.frombuffer(numbers, dtype=np.int64)
+        self.texts = np.frombuffer(texts, dtype=np.uint64)
+        self.groups = np.frombuffer(groups, dtype=np.uint64)
 
-    def signed(self) -> Signatures:
-        return np.concatenate(self._signed)
+
+def _equal(known: NDArray[np.uint64], asked: NDArray[np.uint64]) -> Places:
+    """For each asked value the place of the first known one that equals it, or -1."""
+    order = np.argsort(known, kind="stable")
+    ordered = known[order]
+    begins = np.minimum(np.searchsorted(ordered, asked, "left"), len(order) - 1)
+    return np.where(ordered[begins] == asked, order[begins], -1)
 
 
 def _near(known: Signatures, asked: Signatures) -> Places:
