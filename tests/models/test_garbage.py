@@ -1,5 +1,6 @@
 """Garbage collection on both databases: what goes, what stays, and what happens when it races or is killed."""
 
+import io
 import os
 import threading
 import time
@@ -20,6 +21,7 @@ from models.infra.care import Carer, care
 from models.infra.storage import SHARED, Storage
 from tests.harness import wait_for
 from tests.house import ROWS
+from tests.light_worker import do_waiting
 
 HOURS_AGO = 48
 
@@ -100,6 +102,35 @@ def test_nothing_that_lives_is_touched_however_old(house):
     assert files(house) == before and content(house, anna, file) == ROWS
     for path in (f"adapters/{adapter}/download", f"merges/{merge}/download"):
         assert house.client.get(f"/api/v1/{path}", headers=anna.headers).content[:2] == b"PK"
+
+
+def test_a_versions_parts_prepared_rows_and_reports_live_and_go_with_it(house):
+    anna = house.person()
+    sent = [("file", (name, io.BytesIO(rows))) for name, rows in (("a.jsonl", ROWS), ("b.jsonl", ROWS * 2))]
+    file = house.client.post("/v1/files", files=sent, data={"purpose": "fine-tune"}, headers=anna.headers).json()["id"]
+    do_waiting(house)
+    grow_old(house)
+    assert collect(house).files == 0 and len(files(house)) == 5  # the list, two files, their rows, the gate's findings
+    assert house.client.get(f"/v1/files/{file}/content?part=2", headers=anna.headers).content == ROWS * 2
+    assert house.client.get(f"/api/v1/files/{file}/messages.jsonl", headers=anna.headers).content.count(b"\n") == 3
+    delete(house, anna, f"/v1/files/{file}")
+    grow_old(house)
+    assert collect(house).files == 5 and files(house) == []
+
+
+def test_an_edits_source_stays_while_the_edit_waits(house):
+    anna = house.person()
+    file = house.upload(anna).json()["id"]
+    do_waiting(house)
+    edits = {"edits": [{"row": 1, "example": None}]}
+    job = house.client.post(f"/api/v1/files/{file}/edits", json=edits, headers=anna.headers).json()
+    with house.deps.database.write() as session:  # deleted in the same moment as the job was submitted
+        session.execute(update(DatasetVersion).where(DatasetVersion.id == file).values(deleted_at=db_now()))
+    grow_old(house)
+    assert collect(house).files == 0
+    assert house.client.post(f"/api/v1/jobs/{job['id']}/cancel", headers=anna.headers).status_code == 200
+    grow_old(house)
+    assert collect(house).files == 3
 
 
 def test_a_file_that_a_waiting_job_needs_stays_although_it_was_deleted(house):

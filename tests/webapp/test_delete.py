@@ -99,6 +99,17 @@ def test_a_dataset_that_a_waiting_training_needs_is_refused_by_the_trainings_nam
     assert get(house, anna, f"/v1/files/{file}").status_code == 200
 
 
+def test_a_file_that_a_waiting_training_mixes_in_is_refused_too(house):
+    anna = house.person()
+    house.base()
+    first, mixed = uploaded(house, anna)[0], uploaded(house, anna, "mixed.jsonl")[0]
+    job = train(house, anna, first, tuneroom={"data": {"rows": {"mixed": [{"file": mixed}]}}})
+    refused = house.client.delete(f"/v1/files/{mixed}", headers=anna.headers)
+    assert refused.status_code == 409 and job in error_of(refused)["message"]
+    end_all(house)
+    assert house.client.delete(f"/v1/files/{mixed}", headers=anna.headers).status_code == 200
+
+
 def test_a_dataset_of_ended_trainings_goes_and_says_how_many_stay(house):
     anna = house.person()
     house.base()
