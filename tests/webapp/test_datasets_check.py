@@ -40,7 +40,7 @@ MIXED = [
     asked("Where is the heron?", HERON),  # 3 repeats 1
     asked("Where is the heron?", HERON.replace("old", "new")),  # 4 is near 1
     asked("Mail?", "ada@example.org"),
-    {"messages": [{"role": "bad\x1b[31m\r\nrow 1: fine", "content": "x"}]},  # 6
+    {"messages": [{"role": "bad\x1b[31m\x9b2J\r\nrow 1: fine", "content": "x"}]},  # 6
     asked("Long?", "x" * 600),
 ]
 
@@ -68,7 +68,7 @@ def ask(folder: Path, *files: str, **request: Any) -> Checked:
 def test_all_stages_in_one_json_object_and_exit_code_one(tmp_path):
     base = tiny_base(tmp_path / "base")
     done = tuneroom(file(tmp_path, MIXED), "--base", str(base), "--max-length", "512", "--json")
-    assert (done.returncode, done.stderr) == (1, b"")
+    assert (done.returncode, done.stderr, done.stdout.isascii(), b"\x1b" in done.stdout) == (1, b"", True, False)
     found = Checked.model_validate_json(done.stdout)
     assert found.intake and found.gate and found.tokens
     assert (found.verdict, found.intake.rows, found.gate.duplicates, found.tokens.base_name) == (
@@ -89,7 +89,7 @@ def test_a_hostile_file_cannot_steer_the_terminal(tmp_path):
     told = done.stdout.decode()
     assert done.returncode == 1
     assert not any(letter in told for letter in "\x1b\r\x9b")
-    assert r'row 6 messages[0].role: the text "bad\x1b[31m\r\nrow 1: fine"' in told
+    assert r'row 6 messages[0].role: the text "bad\x1b[31m\x9b2J\r\nrow 1: fine"' in told
     assert r"a\x1b[2Jb.jsonl" in told
     assert "\nrow 1: fine" not in told
 

@@ -1,5 +1,6 @@
 """datasets check: the data gate over files, with no server. The work is done by a worker process of its own."""
 
+import json
 import os
 import subprocess
 import sys
@@ -79,7 +80,8 @@ def check(
 
 def _tell(checked: "Checked", names: list[str], *, as_json: bool) -> None:
     if as_json:
-        typer.echo(checked.model_dump_json(indent=1))
+        # In ASCII: a terminal may obey letters that pydantic would leave as they are.
+        typer.echo(json.dumps(checked.model_dump(mode="json"), indent=1))
         return
     from webapp.commands.check_told import tell
 
