@@ -14,6 +14,7 @@ from models.catalog.formats.base import Problem
 from models.catalog.rows import DEEPEST, LARGEST_CELL_BYTES, Unreadable, check_cells, nul, too_deep
 
 LONGEST_NUMBER_DIGITS = 400
+_LARGEST = 2.0**63
 
 
 def decoded(data: bytes) -> Any:
@@ -29,7 +30,7 @@ def decoded(data: bytes) -> Any:
             value = orjson.loads(data)
         except orjson.JSONDecodeError:
             return slowly_decoded(data)
-        if not _holds_float(value):
+        if not _is_doubtful(value):
             return value
     return slowly_decoded(data)
 
@@ -48,19 +49,19 @@ def slowly_decoded(data: bytes) -> Any:
     return value
 
 
-def _holds_float(value: Any) -> bool:
-    """orjson reads integers over 64 bit as floats: every float is left to the slow reader."""
+def _is_doubtful(value: Any) -> bool:
+    """orjson reads integers over 64 bit as floats: every float of that size is left to the slow reader."""
     if type(value) is dict:
         for each in value.values():
             kind = type(each)
             if kind is str:
                 continue
-            if kind is float or ((kind is dict or kind is list) and _holds_float(each)):
+            if (kind is dict or kind is list or kind is float) and _is_doubtful(each):
                 return True
         return False
     if type(value) is list:
-        return any(_holds_float(each) for each in value)
-    return type(value) is float
+        return any(map(_is_doubtful, value))
+    return type(value) is float and not -_LARGEST < value < _LARGEST
 
 
 def _loaded(text: str) -> Any:

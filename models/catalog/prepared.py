@@ -160,6 +160,11 @@ class Prepared:
                 if text is not None:
                     yield number, text
 
+    def group_columns(self, group: int, *names: str) -> list[list[Any]]:
+        """The named columns of one part; only those are read."""
+        table = self._file.read_row_group(group, columns=list(names))
+        return [table.column(name).to_pylist() for name in names]
+
     def columns(self, *names: str) -> Iterator[tuple[Any, ...]]:
         """The named columns of all rows, row by row; only those are read."""
         for batch in self._file.iter_batches(columns=list(names), batch_size=1000):

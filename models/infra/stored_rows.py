@@ -8,9 +8,10 @@ import json
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from models.catalog.rows import RowProblem
@@ -67,12 +68,11 @@ class StoredRows:
         wanted = tuple(words.lower().split()[:8])
         found: list[SeenRow] = []
         with self._opened(scope, rows_sha256) as prepared:
-            for values in _from(prepared, begin):
-                number = values["number"]
+            for number, text, whole in _from(prepared, begin):
                 if len(found) == limit:
                     return Slice(rows=tuple(found), following=number, is_cut=False)
-                if _may_hold(values, wanted):
-                    row = _seen(values)
+                if _may_hold(text, wanted):
+                    row = _seen(whole())
                     if _holds(row, wanted):
                         found.append(row)
                 if time.monotonic() > deadline:
@@ -114,11 +114,13 @@ def _texts(turns: tuple[Turn, ...]) -> Iterator[str]:
         yield from (f"{call.name} {json.dumps(call.arguments, ensure_ascii=False)}" for call in turn.tool_calls)
 
 
-def _from(prepared: "Prepared", begin: int) -> Iterator[dict[str, Any]]:
+def _from(prepared: "Prepared", begin: int) -> Iterator[tuple[int, str | None, Callable[[], dict[str, Any]]]]:
+    """Number and example of each row, and how to get all of it: a search wants that of few."""
     for group in prepared.groups_from(begin):
-        for values in prepared.group(group):
-            if values["number"] >= begin:
-                yield values
+        rows = cache(partial(prepared.group, group))
+        for place, (number, text) in enumerate(zip(*prepared.group_columns(group, "number", "example"), strict=True)):
+            if number >= begin:
+                yield number, text, lambda place=place, rows=rows: rows()[place]
 
 
 def _seen(values: dict[str, Any]) -> SeenRow:
@@ -136,11 +138,11 @@ def _shown_raw(raw: str) -> str:
     return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in raw.strip())
 
 
-def _may_hold(values: dict[str, Any], words: tuple[str, ...]) -> bool:
+def _may_hold(example: str | None, words: tuple[str, ...]) -> bool:
     """False only where no look into the row can bring the words to light: most are passed over without the cost."""
-    if not words or values["example"] is None:
+    if not words or example is None:
         return True
-    text = values["example"].lower()
+    text = example.lower()
     return all(word in text or not _ESCAPED.isdisjoint(word) for word in words)
 
 

@@ -27,6 +27,7 @@ ROWS_TO_GUESS_BY = 200
 MOST_OTHERS = 3
 KEPT_CHARACTERS = 1024
 KEPT_CELL_CHARACTERS = 200
+_as_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def prepare(files: Files, reading: Reading, destination: Path, *, watch: Watch = lambda _: None) -> IntakeReport:
@@ -60,7 +61,7 @@ def guessed(files: Files, reading: Reading) -> str | None:
 def shown_raw(row: Row) -> str:
     """The beginning of a row as it stands in its file, or as JSON where only its value is known."""
     if row.raw is None:
-        return "" if row.value is None else json.dumps(row.value, ensure_ascii=False)[:SHOWN_RAW_CHARACTERS]
+        return "" if row.value is None else _as_json(row.value)[:SHOWN_RAW_CHARACTERS]
     raw = row.raw[: 4 * SHOWN_RAW_CHARACTERS]
     text = raw.decode("utf-8", errors="replace") if isinstance(raw, bytes) else raw
     return text.strip()[:SHOWN_RAW_CHARACTERS]
@@ -185,4 +186,4 @@ def _kept(row: Mapping[str, Any], spare: tuple[str, ...]) -> str | None:
             if size <= KEPT_CELL_CHARACTERS and size <= left:
                 kept[name] = value
                 left -= size
-    return json.dumps(kept, ensure_ascii=False) if kept else None
+    return _as_json(kept) if kept else None

@@ -5,6 +5,7 @@ The name's ending proposes, the content decides or refuses. Gzip is known by its
 
 import codecs
 import io
+import os
 import pkgutil
 import tempfile
 import zlib
@@ -57,14 +58,23 @@ class Opened:
 
     def __init__(self, container: Container, file: BinaryIO, stored: io.FileIO) -> None:
         self.container, self._file, self._stored = container, file, stored
+        self._share: float | None = None
 
     @property
     def position(self) -> int:
-        return self._stored.tell()
+        if self._share is None:
+            return self._stored.tell()
+        return round(self._share * os.fstat(self._stored.fileno()).st_size)
 
     def rows(self) -> Iterator[Row]:
         """Every row that is not blank; to be asked for once. Raises Invalid for a file that is no such container."""
-        return self.container.read(self._file)
+        rows_in = self.container.rows_in
+        return self.container.read(self._file) if rows_in is None else self._counted(rows_in(self._file))
+
+    def _counted(self, total: int) -> Iterator[Row]:
+        for row in self.container.read(self._file):
+            self._share = row.number / total
+            yield row
 
 
 @contextmanager

@@ -19,8 +19,9 @@ class Container:
     """One way in which rows lie in a file.
 
     `fits` says whether bytes that begin so can be this container; `read` yields the rows of a seekable file that is not
-    empty and raises Invalid where it is none after all. `alike`: containers that go under the same endings, so that the
-    content decides. `is_table`: cells may hold JSON as text, which `models.catalog.cells` decodes.
+    empty and raises Invalid where it is none after all. `rows_in` counts the rows of a file that is not read from front
+    to back, so that progress is told by them. `alike`: containers that go under the same endings, so that the content
+    decides. `is_table`: cells may hold JSON as text, which `models.catalog.cells` decodes.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Container:
     suffixes: tuple[str, ...]
     fits: Callable[[bytes], bool]
     read: Callable[[BinaryIO], Iterator[Row]]
+    rows_in: Callable[[BinaryIO], int] | None = None
     alike: tuple[str, ...] = ()
     is_table: bool = False
 

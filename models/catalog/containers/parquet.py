@@ -6,6 +6,7 @@ Whoever reads a stranger's bounds the memory of the process as well: a few bytes
 import io
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from models.catalog.containers.base import PARQUET_MARK, Container
@@ -31,17 +32,31 @@ def fits(beginning: bytes) -> bool:
 
 def read(file: BinaryIO) -> Iterator[Row]:
     """A row is numbered by its place in the file. pyarrow is loaded here: the web process has no use for it."""
-    import pyarrow as pa
+    with _refusing():
+        table = _opened(file)
+        texts = _opened(file, metadata=table.metadata, read_dictionary=_text_columns(table.schema_arrow))
+        yield from _rows(texts, max(CHARACTERS_BEFORE_RATIO, MOST_RATIO * file.seek(0, io.SEEK_END)))
+
+
+def rows_in(file: BinaryIO) -> int:
+    with _refusing():
+        return _opened(file).metadata.num_rows
+
+
+def _opened(file: BinaryIO, **how: Any) -> Any:
     import pyarrow.parquet as pq
 
+    table = pq.ParquetFile(file, memory_map=False, buffer_size=1 << 20, **how)
+    _check(table.metadata, table.schema_arrow)
+    return table
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    import pyarrow as pa
+
     try:
-        table = pq.ParquetFile(file, memory_map=False, buffer_size=1 << 20)
-        _check(table.metadata, table.schema_arrow)
-        table = pq.ParquetFile(
-            file, metadata=table.metadata, memory_map=False, buffer_size=1 << 20,
-            read_dictionary=_text_columns(table.schema_arrow),
-        )  # fmt: skip
-        yield from _rows(table, max(CHARACTERS_BEFORE_RATIO, MOST_RATIO * file.seek(0, io.SEEK_END)))
+        yield
     except MemoryError:  # pyarrow's own among them
         raise _refused("it needs more memory than a check may take") from None
     except (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError, RecursionError) as fault:
@@ -171,4 +186,6 @@ def _refused(why: str) -> Invalid:
     )
 
 
-CONTAINER = Container(name="parquet", title="Parquet", suffixes=(".parquet",), fits=fits, read=read, is_table=True)
+CONTAINER = Container(
+    name="parquet", title="Parquet", suffixes=(".parquet",), fits=fits, read=read, rows_in=rows_in, is_table=True
+)
