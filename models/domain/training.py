@@ -1,5 +1,6 @@
 """A fine-tune as data: which base, which rows, which method, which schedule. Frozen, every field bounded."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -36,6 +37,17 @@ class TrainOn(StrEnum):
     LAST_TURN = "last_turn"
 
 
+SUPERVISED_KINDS = ("conversation", "text")
+OTHER_KINDS = {"preference": "preference pairs", "labelled": "labelled answers"}
+
+
+def not_supervised(kinds: Mapping[str, int]) -> str | None:
+    """What a dataset holds instead of rows for a supervised run, by its rows of each kind; None where it has such."""
+    if any(kinds.get(kind) for kind in SUPERVISED_KINDS):
+        return None
+    return next((words for kind, words in OTHER_KINDS.items() if kinds.get(kind)), None)
+
+
 class BadRows(StrEnum):
     """What happens to rows that cannot be used: not understood, or not to be written by this base's template."""
 
@@ -55,7 +67,13 @@ class MixedFile(Spec):
     """One more dataset version in the mix. `weight` scales how often its rows are seen: 0.5 half of them, 2 twice."""
 
     file: FileId
-    weight: float = Field(default=1.0, gt=0, le=100)
+    weight: float = Field(
+        default=1.0,
+        gt=0,
+        le=100,
+        title="Weight",
+        description="How often its rows are seen in one epoch: 0.5 half of them, 2 every row twice.",
+    )
 
 
 class RowsSpec(Spec):

@@ -13,10 +13,22 @@ from models.domain.errors import AppError
 from models.domain.ids import BaseId, FileId
 from models.domain.job import JobKind, JobState, Lane
 from models.domain.progress import StepDone
-from models.domain.training import DataSpec, MethodChoice, Quantisation, ScheduleSpec, TrainingSpec
+from models.domain.training import (
+    DataSpec,
+    MethodChoice,
+    MixedFile,
+    Quantisation,
+    ScheduleSpec,
+    TrainingSpec,
+    TrainOn,
+)
+from tests.counted import counted, report_of
 from tests.house import House, house
+from webapp.actions.data_reports import StageState
 from webapp.actions.estimate_training import Verdict, estimate_training
 from webapp.actions.show_training_choices import settings_of_run, show_training_choices
+from webapp.actions.start_training import start_training
+from webapp.actions.token_counts import ask_counts
 
 __all__ = ["house"]
 
@@ -37,7 +49,10 @@ def checked_file(house: House, person, rows: int) -> str:
     return file
 
 
-def ran(house: House, person, base: str, *, rows: int, step_seconds: float, quantisation: str = "nf4") -> None:
+def ran(
+    house: House, person, base: str, *, rows: int, step_seconds: float, quantisation: str = "nf4",
+    tokens: int | None = None,
+) -> None:  # fmt: skip
     """A training of two epochs that succeeded, as a worker leaves it."""
     wish = spec(base, quantisation=quantisation, schedule=ScheduleSpec(epochs=2)).model_dump(mode="json")
     with house.deps.database.write() as session:
@@ -51,7 +66,7 @@ def ran(house: House, person, base: str, *, rows: int, step_seconds: float, quan
                      trained_tokens=9, step_seconds=step_seconds) for step in (1, 2)
         ]  # fmt: skip
         store.record(job.id, claimed.fence, steps)
-        result = {"manifest": {"data": {"rows": rows, "training_sha256": "x"}}}
+        result = {"manifest": {"data": {"rows": rows, "training_sha256": "x", "tokens": tokens}}}
         store.settle(job.id, claimed.fence, JobState.SUCCEEDED, result=result)
 
 
@@ -153,3 +168,90 @@ def test_the_settings_of_a_run_are_its_own_teams_alone(house: House):
     assert settings_of_run(house.deps, anna.principal, job).base == base
     with pytest.raises(AppError, match="No job"):
         settings_of_run(house.deps, house.person(team=house.team("others")).principal, job)
+
+
+# -- counted tokens ---------------------------------------------------------------------------------------------
+
+LENGTHS = {40: 150, 200: 48, 900: 2}
+
+
+def mix(first: str, *others: tuple[str, float], **data) -> DataSpec:
+    rows = data.pop("rows", {})
+    mixed = [MixedFile(file=FileId(file), weight=weight) for file, weight in others]
+    return DataSpec.model_validate({"training_file": first, "rows": {"mixed": mixed, **rows}, **data})
+
+
+def test_counted_tokens_give_rows_that_fit_steps_and_the_longest_pass(house: House):
+    anna, base = house.person(), house.base()
+    file = checked_file(house, anna, 200)
+    before = estimate_training(house.deps, anna.principal, spec(base, data=mix(file, max_length=200)))
+    assert before.tokens is None and [one.state for one in before.counted] == [StageState.NONE]
+    counted(house, anna, file, base, report_of(LENGTHS))
+    schedule = ScheduleSpec(batch_rows=4)
+    seen = estimate_training(house.deps, anna.principal, spec(base, data=mix(file, max_length=200), schedule=schedule))
+    assert seen.tokens is not None and seen.counted[0].state is StageState.DONE
+    # 190 of 200 rows are trained on, of which 198 in 200 fit: 188 sequences of 15,600 x 0.95 tokens.
+    assert (seen.rows, seen.steps, seen.tokens.tokens, seen.tokens.longest) == (188, 141, 14_820, 200)
+    assert seen.tokens_per_pass == 4 * 200
+    longer = estimate_training(house.deps, anna.principal, spec(base, data=mix(file), schedule=schedule))
+    assert longer.tokens_per_pass == 4 * 900 and longer.memory and seen.memory
+    assert longer.memory.activation_bytes > seen.memory.activation_bytes
+
+
+def test_a_count_is_of_one_base_and_one_way_of_writing(house: House):
+    anna, base = house.person(), house.base()
+    file = checked_file(house, anna, 200)
+    counted(house, anna, file, base, report_of(LENGTHS))
+    for data in (mix(file, train_on=TrainOn.LAST_TURN), mix(file, template_arguments={"enable_thinking": False})):
+        assert estimate_training(house.deps, anna.principal, spec(base, data=data)).tokens is None
+
+
+def test_counts_are_asked_for_once_and_of_every_source(house: House):
+    anna, base = house.person(), house.base()
+    files = [checked_file(house, anna, 200), checked_file(house, anna, 100)]
+    wish = spec(base, data=mix(files[0], (files[1], 0.5)))
+    for _ in range(2):
+        ask_counts(house.deps, anna.principal, wish)
+        seen = estimate_training(house.deps, anna.principal, wish)
+        assert [one.state for one in seen.counted] == [StageState.WAITING] * 2 and seen.tokens is None
+    with house.deps.database.read() as session:
+        jobs = TeamStore(session, anna.principal).jobs(limit=9, kinds=(JobKind.COUNT_TOKENS,)).items
+    assert len(jobs) == 2
+    ask_counts(house.deps, house.person(Role.VIEWER).principal, spec(base, data=mix(files[0], train_on="last_turn")))
+    with house.deps.database.read() as session:
+        assert len(TeamStore(session, anna.principal).jobs(limit=9, kinds=(JobKind.COUNT_TOKENS,)).items) == 2
+
+
+def test_a_mix_counts_caps_and_weights_and_needs_every_source(house: House):
+    anna, base = house.person(), house.base()
+    first, other = checked_file(house, anna, 200), checked_file(house, anna, 100)
+    data = mix(first, (other, 2.5), rows={"most_rows": 60, "weight": 2.0}, validation_fraction=0.1)
+    seen = estimate_training(house.deps, anna.principal, spec(base, data=data))
+    assert seen.counts is not None and seen.counts.taken == (60, 100) and seen.held_back == 16
+    assert seen.counts.trained == (2 * 54, 2 * 90 + 45) and seen.rows == 333
+    unchecked = house.upload(anna).json()["id"]
+    half_known = estimate_training(house.deps, anna.principal, spec(base, data=mix(first, (unchecked, 1))))
+    assert (half_known.rows, half_known.counted) == (None, ())
+
+
+def test_the_time_goes_by_tokens_once_both_are_counted(house: House):
+    anna, base = house.person(), house.base()
+    file = checked_file(house, anna, 200)
+    counted(house, anna, file, base, report_of({100: 200}))
+    ran(house, anna, base, rows=10, step_seconds=5, tokens=500)
+    # 2 x 5 s for 500 tokens twice are 10 ms a token; 190 rows of 100 tokens three times.
+    seen = estimate_training(house.deps, anna.principal, spec(base, file))
+    assert seen.seconds == pytest.approx(570, abs=2)
+
+
+def test_pairs_are_refused_before_anything_is_queued(house: House):
+    anna, base = house.person(), house.base()
+    good, pairs = checked_file(house, anna, 20), house.upload(anna, "pairs.jsonl").json()["id"]
+    house.check_file(pairs, is_usable=True, rows=20, report={"kinds": {"preference": 20}})
+    words = "pairs.jsonl holds preference pairs; a supervised run needs conversations or texts"
+    for data, field in ((mix(pairs), "training_file"), (mix(good, (pairs, 1)), "data.rows.mixed.0.file")):
+        with pytest.raises(AppError, match=words) as caught:
+            start_training(house.deps, anna.principal, spec(base, data=data))
+        assert caught.value.facts["param"] == field
+    choices = show_training_choices(house.deps, anna.principal)
+    assert [file.not_supervised for file in choices.files] == ["preference pairs", None]

@@ -10,6 +10,7 @@ from models.domain.access import Role
 from models.domain.job import JobKind
 from models.domain.training import TrainingSpec
 from tests.browser import PHONE, Site, chromium, site
+from tests.counted import counted, report_of
 from webapp.actions.show_jobs import list_jobs
 
 __all__ = ["chromium", "site"]
@@ -59,7 +60,7 @@ def test_a_run_is_set_up_and_started_once(site: Site):
     expect(summary(page)).to_contain_text("512")  # rank 8
     expect(page.locator(".tr-preset")).to_contain_text("Exactly as the preset.")
 
-    page.get_by_text("Advanced: rank").click()
+    page.get_by_text("Advanced: rows").click()
     rank = page.locator("#field-lora-options-rank")
     page.get_by_label("Rank", exact=True).fill("32")
     expect(rank).to_contain_text("changed from 8")
@@ -77,7 +78,7 @@ def test_a_run_is_set_up_and_started_once(site: Site):
     shot(page, "refused")
     page.reload()
     filled(page)
-    page.get_by_text("Advanced: rank").click()
+    page.get_by_text("Advanced: rows").click()
     expect(page.get_by_label("Rank", exact=True)).to_have_value("9999")
     expect(page.get_by_label("Quick")).to_be_checked()
 
@@ -103,7 +104,7 @@ def test_settings_travel_as_text_and_by_link(site: Site):
     job, _ = site.house.trained(anna, base)
     page = filled(site.page(anna, f"/train?file={file}", viewport={"width": 1280, "height": 700}))
     expect(summary(page)).to_contain_text("190 rows an epoch")
-    page.get_by_text("Advanced: rank").click()
+    page.get_by_text("Advanced: rows").click()
     told = yaml_of(page)
     assert told["names"] == {"base": "tiny", "training_file": "house-style.jsonl"}
 
@@ -135,6 +136,58 @@ def test_settings_travel_as_text_and_by_link(site: Site):
     shot(again, "phone")
     assert again.evaluate("document.documentElement.scrollWidth <= 390")
     assert summary(again).bounding_box()["y"] > again.get_by_role("button", name="Start run").bounding_box()["y"]
+
+
+def test_the_rows_are_mixed_capped_and_counted(site: Site):
+    anna = site.person()
+    base = site.house.base("tiny")
+    first, other = rows_of(site, anna), rows_of(site, anna, "letters.jsonl")
+    counted(site.house, anna, first, base, report_of({40: 150, 200: 48, 900: 2}, findings={"tools_vanish": 3}))
+    page = filled(site.page(anna, f"/train?file={first}", viewport={"width": 1280, "height": 900}))
+    expect(summary(page)).to_contain_text("190 rows an epoch, 10 held back")
+    expect(summary(page)).to_contain_text("longest 900")
+    expect(page.get_by_text("Tools that vanish: 3 rows. They are left out.")).to_be_visible()
+
+    choose(page, "Mix in another dataset", "letters")
+    slot = page.locator(".tr-mixed-slot").first
+    expect(slot).to_contain_text("letters.jsonl")
+    expect(slot).to_contain_text("190 in an epoch")
+    expect(summary(page)).to_contain_text("counting tokens …")
+    slot.get_by_label("Weight", exact=True).fill("0")
+    expect(slot).to_contain_text("0 was given; Weight goes above 0, at most 100.")
+    slot.get_by_label("Weight", exact=True).fill("0.5")
+    expect(slot).to_contain_text("95 in an epoch")
+    counted(site.house, anna, other, base, report_of({100: 200}))
+    expect(summary(page)).to_contain_text("longest 900", timeout=15_000)
+
+    page.get_by_text("Advanced: rows").click()
+    page.get_by_role("button", name="99th percentile").click()
+    expect(page.get_by_label("Longest row, tokens", exact=True)).to_have_value("200")
+    expect(summary(page)).to_contain_text("2 of 400 sequences are longer than 200 tokens: left out")
+    page.get_by_label("Most rows", exact=True).fill("50")
+    expect(summary(page)).to_contain_text("50")
+    told = yaml_of(page)
+    assert told["data"]["rows"]["mixed"] == [{"file": other, "weight": 0.5}]
+    assert told["data"]["rows"]["most_rows"] == 50 and told["names"]["mixed"] == ["letters.jsonl"]
+    shot(page, "mixed")
+    page.reload()
+    filled(page)
+    expect(slot.get_by_label("Weight", exact=True)).to_have_value("0.5")
+    slot.get_by_role("button", name="Remove").click()
+    expect(slot).to_be_hidden()
+    assert yaml_of(page)["data"]["rows"]["mixed"] == []
+
+
+def test_nobody_can_type_before_the_form_is_filled(site: Site):
+    """The filling would write over it."""
+    anna = site.person()
+    site.house.base("tiny")
+    page = site.page(anna, "/train")
+    name = page.get_by_label("Name", exact=True)
+    name.fill("typed-at-once")  # waits until the field takes it
+    filled(page)
+    expect(summary(page)).to_contain_text("1,024")
+    expect(name).to_have_value("typed-at-once")
 
 
 def test_what_is_missing_is_said_in_words(site: Site):

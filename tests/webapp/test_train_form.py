@@ -13,8 +13,8 @@ from models.catalog.methods import METHODS
 from models.domain.errors import Invalid
 from models.domain.ids import BaseId, FileId
 from models.domain.presets import HOUSE, PRESETS
-from models.domain.training import DataSpec, MethodChoice, ScheduleSpec, Spec, TrainingSpec
-from webapp.views import fields, train_draft, train_wish, train_yaml
+from models.domain.training import DataSpec, MethodChoice, RowsSpec, ScheduleSpec, Spec, TrainingSpec
+from webapp.views import fields, train_draft, train_mix, train_wish, train_yaml
 from webapp.views.fields import Group, Kind
 from webapp.views.train_wish import BY_FILE, FIELDS
 
@@ -81,7 +81,9 @@ def test_every_option_of_every_method_and_every_field_of_a_schedule_is_on_the_fo
         mine = {field.path for field in FIELDS if field.key.startswith(f"{name}.options.")}
         assert mine == {f"method.options.{option}" for option in method.options.model_fields}
     assert {f"schedule.{name}" for name in ScheduleSpec.model_fields} <= paths
-    assert {f"data.{name}" for name in DataSpec.model_fields} - paths == {"data.training_file", "data.validation_file"}
+    left = {"data.training_file", "data.validation_file", "data.rows"}
+    assert {f"data.{name}" for name in DataSpec.model_fields} - paths == left
+    assert {f"data.rows.{name}" for name in RowsSpec.model_fields} - paths == {"data.rows.mixed"}
     assert len({field.key for field in FIELDS}) == len(FIELDS)
 
 
@@ -323,3 +325,76 @@ def test_the_page_on_training_explains_every_field_and_every_preset():
         assert any(line.startswith(f"| {title} | `{field.path}` |") for line in lines), field.path
     for preset in PRESETS.values():
         assert f"| {preset.title} |" in page
+
+
+# -- rows and mixes ---------------------------------------------------------------------------------------------
+
+
+def mixed_spec(*weights: float) -> TrainingSpec:
+    mixed = [{"file": f"file-{place + 2}", "weight": weight} for place, weight in enumerate(weights)]
+    return spec(data={"training_file": "file-1", "rows": {"mixed": mixed, "most_rows": 50, "bad_rows": "stop"}})
+
+
+@pytest.mark.parametrize("weights", [(), (0.5,), (1, 2.5, 0.1), (1,) * train_mix.MOST])
+def test_a_mix_comes_back_from_the_form_and_from_text_as_it_was(weights):
+    wished = train_wish.check(train_wish.typed_of(mixed_spec(*weights))).spec
+    assert wished is not None and wished.data == mixed_spec(*weights).data
+    names = replace(NAMES, mixed=tuple(f"rows-{place}.jsonl" for place in range(len(weights))))
+    pasted = train_yaml.read(train_yaml.write(wished, names))
+    assert (pasted.spec, pasted.names) == (wished, names)
+
+
+def test_datasets_are_added_to_the_next_slot_and_taken_out_of_any():
+    held = train_wish.typed_of(mixed_spec(0.5, 2.0))
+    held |= train_mix.added(held, FileId("file-9"))
+    assert train_mix.files(held) == ["file-2", "file-3", "file-9"]
+    held |= train_mix.removed(held, 0)
+    assert train_mix.told(held) == [{"file": "file-3", "weight": 2}, {"file": "file-9", "weight": 1}]
+    full = train_wish.typed_of(mixed_spec(*(1,) * train_mix.MOST))
+    assert train_mix.files(train_mix.added(full, FileId("file-x"))) == train_mix.files(full)
+
+
+def test_a_weight_that_cannot_be_used_is_said_beside_its_own_slot():
+    held = train_wish.typed_of(mixed_spec(1, 1)) | {train_mix.WEIGHTS[1]: "none"}
+    assert train_wish.check(held).problems == {
+        train_mix.WEIGHTS[1]: '"none" was given; Weight needs a number above 0, at most 100. Change it, or reset it.'
+    }
+    assert train_wish.key_of("data.rows.mixed.1.file", held) == train_mix.FILES[1]
+
+
+def test_the_column_counts_only_while_rows_stay_together_by_one():
+    held = typed(data__rows__column="author")
+    checked = train_wish.check(held).spec
+    assert checked is not None and checked.data.rows.column is None
+    by_column = train_wish.check(held | {train_wish.KEPT_TOGETHER: "column"}).spec
+    assert by_column is not None and by_column.data.rows.column == "author"
+    missing = train_wish.check(typed() | {train_wish.KEPT_TOGETHER: "column"})
+    assert set(missing.problems) == {train_wish.COLUMN}
+
+
+def test_another_preset_leaves_the_choice_of_rows_alone():
+    held = train_wish.typed_of(mixed_spec(0.5))
+    after = train_wish.check(train_wish.fill(held, PRESETS["quick"])).spec
+    assert after is not None and after.data.rows == mixed_spec(0.5).data.rows and after.schedule.epochs == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("data: {rows: {most: 3}}", "data.rows.most is not a setting"),
+        ("data: {rows: 3}", "data.rows is 3; it holds"),
+        ("data: {rows: {mixed: {file: a}}}", "data.rows.mixed: {'file': 'a'} was given; it needs a list"),
+        ("data: {rows: {mixed: [a]}}", "data.rows.mixed.0: 'a' was given; it needs a file's id and a weight"),
+        ("data: {rows: {mixed: [{file: a, weight: x}]}}", "Weight needs a number above 0"),
+        ("data: {rows: {mixed: [{file: a, wait: 1}]}}", "data.rows.mixed.0.wait is not a setting"),
+        ("data: {rows: {mixed: [" + "{file: a}, " * 9 + "]}}", "a list of up to 8"),
+        ("names: {mixed: 3}", ""),
+    ],
+)
+def test_a_text_with_a_mix_that_cannot_be_used_is_refused_in_words(text, said):
+    if not said:
+        assert train_yaml.read(text).names.mixed == ()
+        return
+    with pytest.raises(Invalid) as caught:
+        train_yaml.read(text)
+    assert any(said in problem for problem in caught.value.facts["problems"]), caught.value.facts["problems"]

@@ -1,26 +1,28 @@
 """What a training would take, before it is started: parameters, memory, steps, time, and who waits before it."""
 
-import math
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from statistics import median
 
 import psutil
 
 from models.catalog.methods import METHODS
 from models.db.store.system import SystemStore
 from models.db.store.team import TeamStore
-from models.db.store.team_trainings import PastTraining
 from models.db.tables import DatasetVersion, Worker
 from models.domain import estimate
 from models.domain.access import Principal, Verb
 from models.domain.base_model import Shapes
 from models.domain.errors import NotFound
-from models.domain.estimate import MemoryEstimate
+from models.domain.estimate import MemoryEstimate, RowCounts
 from models.domain.job import Lane
+from models.domain.reports import GateReport
+from models.domain.token_figures import TokenFigures, token_figures
 from models.domain.training import TrainingSpec
+from webapp.actions.data_reports import TokensSeen
+from webapp.actions.run_pace import pace_of
+from webapp.actions.token_counts import counts_of, files_of
 from webapp.deps import Deps
 
 EARLIER_RUNS = 20
@@ -46,8 +48,10 @@ class Room:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """None where something is not known yet: no base chosen, a file not checked, no earlier run.
+    """None where something is not known yet: no base chosen, a file not checked, no earlier run, tokens not counted.
 
+    `rows` are those of one epoch, `counts` how each source comes to them. `counted` is the count of tokens of each
+    source, the first one first, empty without a base or a file; `tokens` are its figures once all of them are there.
     `runs_measured` are the earlier runs behind `seconds`. `workers` take trainings now; `waiting` come before this one.
     """
 
@@ -59,6 +63,9 @@ class Estimate:
     verdict: Verdict
     rows: int | None
     held_back: int | None
+    counts: RowCounts | None
+    counted: tuple[TokensSeen, ...]
+    tokens: TokenFigures | None
     steps: int | None
     learning_rate: float | None
     seconds: float | None
@@ -75,31 +82,39 @@ def estimate_training(deps: Deps, principal: Principal, spec: TrainingSpec) -> E
     """
     with deps.database.read() as session:
         store, system = TeamStore(session, principal), SystemStore(session)
-        shapes = Shapes.model_validate(store.base(spec.base).shapes) if spec.base else None
-        file = _file(store, spec.data.training_file)
+        base = store.base(spec.base) if spec.base else None
+        files = _files(store, spec)
+        counted = counts_of(store, files, base, spec.data) if base and all(_is_usable(file) for file in files) else []
+        usable = [_usable_rows(store, file, spec) for file in files]
         workers = [one for one in system.workers(deps.settings.lease_seconds) if one.lane == Lane.JOBS]
         past = store.past_trainings(spec.base, EARLIER_RUNS) if spec.base else []
         waiting = system.claimable(Lane.JOBS)
-        file_sha256 = file.sha256 if file else None
-        usable_rows, format_ = (file.usable_rows, file.format) if file else (None, None)
+        shapes = Shapes.model_validate(base.shapes) if base else None
+        file_sha256 = files[0].sha256 if files else None
+        formats = [file.format or "" for file in files]
     room = _roomiest(deps, workers)
-    rows, held_back = _rows(spec, usable_rows)
+    counts = _counts(spec, usable)
+    tokens = _figures(spec, counts, counted, formats)
+    rows = tokens.sequences if tokens else counts.rows if counts else None
     trainable = _trainable(spec, shapes)
-    memory = _memory(deps, spec, shapes, trainable, room, format_)
-    alike = _alike(past, spec, file_sha256)
+    memory = _memory(deps, spec, shapes, trainable, room, formats[0] if formats else "", tokens)
+    pace = pace_of(past, spec, file_sha256=file_sha256, rows=rows, tokens=tokens.tokens if tokens else None)
     return Estimate(
         trainable=trainable,
         share=trainable / shapes.parameters if shapes and trainable is not None else None,
         memory=memory,
-        tokens_per_pass=_tokens(spec, room),
+        tokens_per_pass=_tokens(spec, room, tokens),
         room=room,
         verdict=_verdict(memory, room),
         rows=rows,
-        held_back=held_back,
+        held_back=counts.held_back if counts else None,
+        counts=counts,
+        counted=tuple(counted),
+        tokens=tokens,
         steps=estimate.planned_steps(rows, spec.schedule) if rows else None,
         learning_rate=estimate.learning_rate(spec.schedule, shapes.hidden_size) if shapes else None,
-        seconds=_seconds(alike, rows, spec),
-        runs_measured=len(alike),
+        seconds=pace.seconds,
+        runs_measured=pace.runs,
         workers=sum(worker.slots for worker in workers),
         waiting=waiting,
         remarks=estimate.schedule_remarks(rows, spec.schedule) if rows else (),
@@ -113,14 +128,42 @@ def _file(store: TeamStore, file_id: str) -> DatasetVersion | None:
         return None  # deleted meanwhile: the form says so beside the field
 
 
-def _rows(spec: TrainingSpec, usable_rows: int | None) -> tuple[int | None, int | None]:
-    """(trained on, held back), as far as the check has counted."""
-    if not usable_rows:
-        return None, None
-    if spec.data.validation_file:
-        return usable_rows, 0
-    held_back = estimate.held_back_rows(usable_rows, spec.data.validation_fraction)
-    return max(1, usable_rows - held_back), held_back
+def _files(store: TeamStore, spec: TrainingSpec) -> list[DatasetVersion]:
+    """All sources of the mix, or none where one of them is not chosen or not here."""
+    files = [_file(store, file_id) for file_id in files_of(spec.data)]
+    return [file for file in files if file is not None] if all(files) else []
+
+
+def _is_usable(file: DatasetVersion) -> bool:
+    return file.status == "processed"
+
+
+def _usable_rows(store: TeamStore, file: DatasetVersion, spec: TrainingSpec) -> int | None:
+    """As far as the check has counted; less the duplicates that the gate has found, where those are left out."""
+    if not file.usable_rows or not spec.data.rows.drop_duplicates:
+        return file.usable_rows
+    gate = next((report for report in store.reports(file.id) if report.kind == "gate"), None)
+    return file.usable_rows - (GateReport.model_validate(gate.facts).duplicates if gate else 0)
+
+
+def _counts(spec: TrainingSpec, usable: Sequence[int | None]) -> RowCounts | None:
+    """What is trained on and held back, as far as the checks have counted."""
+    known = [rows for rows in usable if rows]
+    if not usable or len(known) < len(usable):
+        return None
+    return estimate.row_counts(known, spec.data.rows, 0 if spec.data.validation_file else spec.data.validation_fraction)
+
+
+def _figures(
+    spec: TrainingSpec, counts: RowCounts | None, counted: Sequence[TokensSeen], formats: Sequence[str]
+) -> TokenFigures | None:
+    reports = [one.report for one in counted if one.report is not None]
+    if counts is None or not counted or len(reports) < len(counted):
+        return None
+    return token_figures(
+        reports, counts.trained, max_length=spec.data.max_length, over_long=spec.data.over_long,
+        are_texts=[one == "text" for one in formats],
+    )  # fmt: skip
 
 
 def _trainable(spec: TrainingSpec, shapes: Shapes | None) -> int | None:
@@ -155,13 +198,16 @@ def _device_kind(room: Room | None) -> str:
     return "cuda" if room is not None and room.device.startswith("cuda") else "cpu"
 
 
-def _tokens(spec: TrainingSpec, room: Room | None) -> int:
-    return estimate.tokens_per_pass(spec.data.max_length, spec.schedule, _device_kind(room))
+def _tokens(spec: TrainingSpec, room: Room | None, tokens: TokenFigures | None) -> int:
+    """By the longest row that is trained on where it is known, else by the longest allowed."""
+    longest = tokens.longest if tokens and tokens.longest else spec.data.max_length
+    return estimate.tokens_per_pass(longest, spec.schedule, _device_kind(room))
 
 
 def _memory(
-    deps: Deps, spec: TrainingSpec, shapes: Shapes | None, trainable: int | None, room: Room | None, format_: str | None
-) -> MemoryEstimate | None:
+    deps: Deps, spec: TrainingSpec, shapes: Shapes | None, trainable: int | None, room: Room | None, format_: str,
+    tokens: TokenFigures | None,
+) -> MemoryEstimate | None:  # fmt: skip
     """For the device of a live worker, else for a CPU."""
     if shapes is None or trainable is None:
         return None
@@ -172,8 +218,8 @@ def _memory(
         shapes,
         trainable=trainable,
         quantisation=spec.quantisation,
-        tokens=_tokens(spec, room),
-        trained_share=TRAINED_SHARE.get(format_ or "", USUAL_TRAINED_SHARE),
+        tokens=_tokens(spec, room, tokens),
+        trained_share=tokens.longest_share if tokens else TRAINED_SHARE.get(format_, USUAL_TRAINED_SHARE),
         compute_bytes=2 if is_bf16 else 4,
         device=kind,
     )
@@ -184,44 +230,3 @@ def _verdict(memory: MemoryEstimate | None, room: Room | None) -> Verdict:
         return Verdict.UNKNOWN
     share = memory.total_bytes / max(1, room.free_bytes)
     return Verdict.FITS if share <= 0.85 else Verdict.TIGHT if share <= 1 else Verdict.TOO_MUCH
-
-
-# -- time -------------------------------------------------------------------------------------------------------
-
-
-def _alike(past: Sequence[PastTraining], spec: TrainingSpec, file_sha256: str | None) -> list[PastTraining]:
-    """The earlier runs most like this one: on the same rows and in the same precision before others."""
-
-    def likeness(run: PastTraining) -> tuple[bool, bool]:
-        data = _manifest(run).get("data", {})
-        is_same_file = file_sha256 is not None and data.get("training_sha256") == file_sha256
-        return is_same_file, run.job.spec.get("quantisation") == spec.quantisation
-
-    timed = [run for run in past if _trained_rows(run)]
-    best = max((likeness(run) for run in timed), default=None)
-    return [run for run in timed if likeness(run) == best]
-
-
-def _seconds(alike: Sequence[PastTraining], rows: int | None, spec: TrainingSpec) -> float | None:
-    """At the median pace of those runs, plus what such a run spends beside its steps."""
-    if not alike or not rows:
-        return None
-    per_row = median(run.step_seconds / _trained_rows(run) for run in alike)
-    other = median(max(0.0, _whole_seconds(run) - run.step_seconds) for run in alike)
-    return estimate.seconds(rows, spec.schedule.epochs, per_row, other)
-
-
-def _trained_rows(run: PastTraining) -> int:
-    """Rows times epochs: how often a row went through a step."""
-    rows = _manifest(run).get("data", {}).get("rows") or 0
-    epochs = run.job.spec.get("schedule", {}).get("epochs") or 0
-    return math.floor(rows * epochs)
-
-
-def _whole_seconds(run: PastTraining) -> float:
-    job = run.job
-    return (job.finished_at - job.started_at).total_seconds() if job.finished_at and job.started_at else 0.0
-
-
-def _manifest(run: PastTraining) -> dict:
-    return (run.job.result or {}).get("manifest") or {}

@@ -7,7 +7,7 @@ from models.db.store.team_trainings import TrainableFile
 from models.db.tables import BaseModel
 from models.domain.access import Kind, Object, Principal, Verb, can
 from models.domain.job import JobKind, JobState
-from models.domain.training import TrainingSpec
+from models.domain.training import TrainingSpec, not_supervised
 from webapp.deps import Deps
 
 MOST_FILES = 500
@@ -28,7 +28,10 @@ class BaseChoice:
 
 @dataclass(frozen=True, kw_only=True)
 class FileChoice:
-    """One version of a dataset. `status` is uploaded (not checked yet), processed or error, with `details`."""
+    """One version of a dataset. `status` is uploaded (not checked yet), processed or error, with `details`.
+
+    `not_supervised` is what it holds instead of conversations or texts, where it holds none.
+    """
 
     id: str
     dataset_id: str
@@ -42,6 +45,7 @@ class FileChoice:
     format: str | None
     rows: int | None
     usable_rows: int | None
+    not_supervised: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,4 +115,5 @@ def _file(found: TrainableFile) -> FileChoice:
         format=row.format,
         rows=row.rows,
         usable_rows=row.usable_rows,
+        not_supervised=not_supervised((row.report or {}).get("kinds") or {}),
     )

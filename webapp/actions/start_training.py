@@ -11,7 +11,7 @@ from models.domain.base_model import Shapes
 from models.domain.errors import Code, Invalid, NotFound
 from models.domain.ids import BaseId
 from models.domain.job import JobKind, Lane
-from models.domain.training import MethodChoice, TrainingSpec
+from models.domain.training import MethodChoice, TrainingSpec, not_supervised
 from webapp import words
 from webapp.actions.note_of_disk import note_of_disk
 from webapp.actions.once import made_before, one_create_at_a_time
@@ -32,8 +32,8 @@ def start_training(
 ) -> JobSeen:
     """`spec.base` may be a base's id or its public name. A file not checked yet is accepted: the job finds out.
 
-    Raises NotFound (base, file), Invalid (options, a file known to be broken), Forbidden. The job is accepted once
-    its row is written; if the bell fails, the sweep rings.
+    Raises NotFound (base, file), Invalid (options, a file known to be broken or of pairs), Forbidden. The job is
+    accepted once its row is written; if the bell fails, the sweep rings.
     """
     method = checked_method(spec.method, at="method")
     with deps.database.write() as session:
@@ -45,6 +45,8 @@ def start_training(
         trainable = check_targets(method, Shapes.model_validate(base.shapes))
         _check_file(store, "training_file", spec.data.training_file)
         _check_file(store, "validation_file", spec.data.validation_file)
+        for place, mixed in enumerate(spec.data.rows.mixed):
+            _check_file(store, f"data.rows.mixed.{place}.file", mixed.file)
         spec = spec.model_copy(update={"base": BaseId(base.id), "method": method})
         remark = note_of_disk(deps, SystemStore(session), trainable)
         job = store.submit(
@@ -97,6 +99,12 @@ def _check_file(store: TeamStore, field: str, file_id: str | None) -> None:
     if file.status == "error":
         raise Invalid(
             f"{file.filename} cannot be used: {file.status_details} Correct the file and upload it again.",
-            code=BROKEN_FILE[field],
+            code=BROKEN_FILE.get(field, Code.INVALID_TRAINING_FILE),
+            param=field,
+        )
+    if (held := not_supervised((file.report or {}).get("kinds") or {})) is not None:
+        raise Invalid(
+            f"{file.filename} holds {held}; a supervised run needs conversations or texts. Choose another dataset.",
+            code=BROKEN_FILE.get(field, Code.INVALID_TRAINING_FILE),
             param=field,
         )

@@ -9,18 +9,20 @@ from gradio.context import Context
 from models.domain.presets import HOUSE, PRESETS
 from webapp.deps import Deps
 from webapp.pages.page import Page
-from webapp.pages.train_answers import (
-    Answer,
+from webapp.pages.train_answers import Answer
+from webapp.pages.train_form import (
     Form,
-    card_of,
     choose_preset,
-    head_of,
+    mixes_in,
     resets,
-    said,
+    show_column,
     show_options_of,
     sides,
+    takes_out,
 )
+from webapp.pages.train_shown import card_of, head_of, said
 from webapp.pages.wiring import on
+from webapp.views import train_mix
 from webapp.views.form import put, put_groups
 from webapp.views.markup import render
 from webapp.views.train_draft import LONGEST_DRAFT
@@ -29,8 +31,11 @@ from webapp.views.train_wish import (
     BY_FILE,
     BY_KEY,
     BY_SHARE,
+    COLUMN,
     FIELDS,
     FILE,
+    KEPT_TOGETHER,
+    MAX_LENGTH,
     METHOD,
     NAME,
     PRESET,
@@ -65,11 +70,11 @@ def build(deps: Deps) -> None:
     head = gr.HTML(head_of(), padding=False, elem_classes=["tr-flat", "tr-train-head"])
     with gr.Row(elem_classes="tr-train", equal_height=False):
         with gr.Column(scale=5, min_width=320, elem_classes="tr-train-steps"):
-            notes = _steps(form)
+            notes, take_out = _steps(form)
             with gr.Accordion(
-                "Advanced: rank, alpha, layers, 4-bit, schedule, batch …", open=False, elem_classes="tr-advanced"
+                "Advanced: rows, rank, alpha, layers, 4-bit, schedule, batch …", open=False, elem_classes="tr-advanced"
             ) as advanced:
-                _advanced(form)
+                percentile, percentile_note = _advanced(form)
                 yaml_bar = gr.HTML(render("train_yaml.html", text=""), padding=False, elem_classes="tr-flat")
                 pasted, fill_in, paste_said = _yaml_box()
             notes |= _ending(form)
@@ -79,14 +84,13 @@ def build(deps: Deps) -> None:
             card = gr.HTML(card_of(None), padding=False)
     tick = gr.Timer(REFRESH_SECONDS)
     tried = gr.State(False)  # after a refused start, what is missing stays marked until it is there
-    answer = Answer(deps, form, notes)
-    shown = [card, yaml_bar, *notes.values(), *(slot.note for slot in form.slots.values())]
+    writing = gr.State("")  # what a count of tokens depends on, as it was at the last refresh
+    answer = Answer(deps, form, list(notes))
+    shown = [card, yaml_bar, *notes.values(), *(slot.note for slot in form.slots.values()), percentile, percentile_note]
     keep = KEEP.replace("NAMES", json.dumps(form.keys))
     root = Context.root_block
     assert root is not None
-    filled = on(
-        root.load, answer.open, kept, [*form.inputs, head, start], js=KEPT
-    )  # fmt: skip
+    filled = on(root.load, answer.open, kept, [*form.inputs, form.mixer, head, start], js=KEPT)
     on(filled.then, answer.watch, [*form.inputs, tried], shown)
     changes = [component.change for component in form.inputs]
     on(_any_of(changes), answer.watch, [*form.inputs, tried], shown, js=keep, trigger_mode="always_last")
@@ -97,12 +101,21 @@ def build(deps: Deps) -> None:
         form.core[VALIDATION],
         [form.core[VALIDATION_FILE], form.slots[SHARE].component],
     )
-    on(tick.tick, answer.refresh, [*form.inputs, tried], [form.core[BASE], form.core[FILE], *shown])
+    on(
+        tick.tick, answer.refresh, [*form.inputs, tried, writing],
+        [writing, form.core[BASE], form.core[FILE], *shown],
+    )  # fmt: skip
     options = [slot for slot in form.slots.values() if is_option(slot.field)]
     method = form.slots[METHOD].component
     on(method.change, show_options_of(options), method, [slot.column for slot in options])
+    on(form.slots[KEPT_TOGETHER].component.change, show_column, form.slots[KEPT_TOGETHER].component,
+       form.slots[COLUMN].column)  # fmt: skip
     for slot in form.slots.values():
         on(slot.reset.click, resets(slot), form.core[PRESET], slot.component)
+    on(form.mixer.input, mixes_in(form), [form.mixer, *form.inputs], [form.mixer, *form.mixed])
+    for place, button in enumerate(take_out):
+        on(button.click, takes_out(form, place), form.inputs, form.mixed)
+    on(percentile.click, answer.percentile, form.inputs, form.slots[MAX_LENGTH].component)
     on(fill_in.click, answer.paste, [pasted, *form.inputs], [*form.inputs, paste_said, pasted])
     started = on(
         start.click, answer.start, form.inputs, [go, start_said, tried, advanced, *shown], trigger_mode="once"
@@ -113,37 +126,66 @@ def build(deps: Deps) -> None:
 # -- components -------------------------------------------------------------------------------------------------
 
 
-def _steps(form: Form) -> dict[str, gr.HTML]:
-    """Base, data, preset. Returns their notes by key."""
+def _steps(form: Form) -> tuple[dict[str, gr.HTML], list[gr.Button]]:
+    """Base, data, preset. Returns their notes by key, and the buttons that take a mixed dataset out again.
+
+    Nobody can type before the form is filled: the filling would write over it.
+    """
     notes: dict[str, gr.HTML] = {}
     _step(1, "Base model")
     form.core[BASE] = _chooser("Base model")
     notes[BASE] = _note("train_base.html", base=None, importing=(), has_any=True)
     _step(2, "Data")
     form.core[FILE] = _chooser("Dataset")
-    notes[FILE] = _note("train_data.html", file=None, has_any=True, hint="")
+    notes[FILE] = _note("train_data.html", file=None, has_any=True, hint="", warnings=())
+    mixed, take_out = _mix(form)
+    notes |= mixed
     with gr.Row(elem_classes="tr-fields", equal_height=False):
         with gr.Column(elem_classes="tr-field", min_width=220):
             form.core[VALIDATION] = gr.Radio(
-                [("Hold back a share", BY_SHARE), ("Another file", BY_FILE)], value=BY_SHARE, label="Validation"
+                [("Hold back a share", BY_SHARE), ("Another file", BY_FILE)], value=BY_SHARE, label="Validation",
+                interactive=False,
             )  # fmt: skip
-        form.slots[SHARE] = put(BY_KEY[SHARE])
+        form.slots[SHARE] = put(BY_KEY[SHARE], is_open=False)
         with gr.Column(elem_classes="tr-field", min_width=220):
-            form.core[VALIDATION_FILE] = _chooser("File to validate with", interactive=False)
-            notes[VALIDATION_FILE] = _note("train_data.html", file=None, has_any=True, hint="")
+            form.core[VALIDATION_FILE] = _chooser("File to validate with")
+            notes[VALIDATION_FILE] = _note("train_data.html", file=None, has_any=True, hint="", warnings=())
     _step(3, "Method")
     form.core[PRESET] = gr.Radio(
         [(preset.title, name) for name, preset in PRESETS.items()], value=HOUSE.name, label="Preset",
-        elem_classes="tr-presets",
+        elem_classes="tr-presets", interactive=False,
     )  # fmt: skip
     notes[PRESET] = _note("train_preset.html", preset=HOUSE, changed=())
-    return notes
+    return notes, take_out
 
 
-def _advanced(form: Form) -> None:
-    others = [field for field in FIELDS if is_option(field) and field.key.partition(".")[0] != HOUSE.method.name]
-    for slot in put_groups((field for field in FIELDS if field.key != SHARE), is_hidden=lambda one: one in others):
+def _mix(form: Form) -> tuple[dict[str, gr.HTML], list[gr.Button]]:
+    """A chooser that adds a dataset, and a slot for each that may be added; an empty slot is not seen."""
+    notes, take_out = {}, []
+    for file, weight in zip(train_mix.FILES, train_mix.WEIGHTS, strict=True):
+        with gr.Row(elem_classes="tr-mixed-slot", equal_height=False):
+            form.core[file] = gr.Textbox("", label="File", elem_classes="tr-hidden")
+            with gr.Column(scale=4, min_width=200):
+                notes[file] = _note("train_mixed.html", id="", file=None, warnings=(), rows=None)
+            form.core[weight] = gr.Textbox(
+                "1", label=train_mix.WEIGHT.label, max_lines=1, scale=1, min_width=90, interactive=False
+            )  # fmt: skip
+            take_out.append(gr.Button("Remove", size="sm", variant="secondary", scale=0, min_width=80))
+    form.mixer = _chooser("Mix in another dataset", elem_classes="tr-mixer")
+    return notes, take_out
+
+
+def _advanced(form: Form) -> tuple[gr.Button, gr.HTML]:
+    """Returns the button that sets the longest row from the counted tokens, and its note."""
+    hidden = {field.key for field in FIELDS if is_option(field) and field.key.partition(".")[0] != HOUSE.method.name}
+    others = (field for field in FIELDS if field.key != SHARE)
+    for slot in put_groups(others, is_hidden=lambda one: one.key in (*hidden, COLUMN), is_open=False):
         form.slots[slot.field.key] = slot
+    with form.slots[MAX_LENGTH].column:
+        button = gr.Button(
+            "99th percentile", size="sm", variant="secondary", elem_classes="tr-percentile", interactive=False
+        )  # fmt: skip
+        return button, _note("train_note.html", note="")
 
 
 def _yaml_box() -> tuple[gr.Textbox, gr.Button, gr.HTML]:
@@ -158,7 +200,11 @@ def _yaml_box() -> tuple[gr.Textbox, gr.Button, gr.HTML]:
 
 def _ending(form: Form) -> dict[str, gr.HTML]:
     form.core[NAME] = gr.Textbox(
-        label="Name", max_lines=1, placeholder="named for you if left empty", elem_classes="tr-run-name"
+        label="Name",
+        max_lines=1,
+        placeholder="named for you if left empty",
+        elem_classes="tr-run-name",
+        interactive=False,
     )
     return {NAME: _note("train_note.html", note="")}
 
@@ -169,7 +215,7 @@ def _step(number: int, title: str) -> None:
 
 def _chooser(label: str, **options: Any) -> gr.Dropdown:
     """Any value is let through: Gradio would answer a thing deleted meanwhile with a toast, we say it in place."""
-    return gr.Dropdown([], value=None, label=label, allow_custom_value=True, **options)
+    return gr.Dropdown([], value=None, label=label, allow_custom_value=True, interactive=False, **options)
 
 
 def _note(template: str, **facts: Any) -> gr.HTML:

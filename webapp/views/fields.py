@@ -20,6 +20,7 @@ LONGEST_NUMBER = 40  # characters; Python refuses to read numbers of 5,000 digit
 class Group(StrEnum):
     """Where a field stands among the advanced ones."""
 
+    ROWS = "Rows"
     ADAPTER = "Adapter"
     QUANTISATION = "Quantisation"
     SCHEDULE = "Schedule"

@@ -1,7 +1,7 @@
 """The Train page's form as data: its fields, what they hold for a spec, and the spec they make. Knows no Gradio.
 
-What a person typed is a dict by key: every field of FIELDS, and the five of CORE. It is kept as it was typed until a
-spec is made of it, so that nothing is lost when something cannot be used.
+What a person typed is a dict by key: every field of FIELDS, the five of CORE, and the slots of `train_mix`. It is
+kept as it was typed until a spec is made of it, so that nothing is lost when something cannot be used.
 """
 
 import re
@@ -14,8 +14,8 @@ from pydantic import BaseModel, ValidationError
 from models.catalog.methods import METHODS
 from models.domain.ids import BaseId, FileId
 from models.domain.presets import HOUSE, PRESETS, Preset
-from models.domain.training import DataSpec, MethodChoice, ScheduleSpec, TrainingSpec
-from webapp.views import fields
+from models.domain.training import DataSpec, KeptTogether, MethodChoice, RowsSpec, ScheduleSpec, TrainingSpec
+from webapp.views import fields, train_mix
 from webapp.views.fields import Field, Group, Kind
 
 Typed = dict[str, Any]
@@ -29,14 +29,15 @@ BASE, FILE, VALIDATION, VALIDATION_FILE, NAME = (
 )
 SHARE = "data.validation_fraction"
 METHOD = "method.name"
+ROWS = "data.rows"
+KEPT_TOGETHER, COLUMN, MAX_LENGTH = f"{ROWS}.kept_together", f"{ROWS}.column", "data.max_length"
 PRESET = "preset"  # kept with what was typed, but no part of a spec
 CORE = (BASE, FILE, VALIDATION, VALIDATION_FILE, NAME)
 BY_SHARE, BY_FILE = "share", "file"  # what VALIDATION holds
 
 GROUPS = {
     "epochs": Group.SCHEDULE, "learning_rate": Group.SCHEDULE, "batch_rows": Group.BATCH,
-    "micro_batch_rows": Group.BATCH, "max_length": Group.BATCH, "over_long": Group.BATCH, "train_on": Group.BATCH,
-    "template_arguments": Group.BATCH, "evaluate_every": Group.EVALUATION, "save_every": Group.EVALUATION,
+    "micro_batch_rows": Group.BATCH, "evaluate_every": Group.EVALUATION, "save_every": Group.EVALUATION,
     "sample_rows": Group.EVALUATION, "sample_tokens": Group.EVALUATION,
 }  # fmt: skip
 LONGEST_NAME = 64
@@ -71,9 +72,11 @@ def all_fields() -> tuple[Field, ...]:
     )  # fmt: skip
     schedule = fields.fields_of(ScheduleSpec, at="schedule", groups=GROUPS, otherwise=Group.SCHEDULE)
     data = fields.fields_of(
-        DataSpec, at="data", groups=GROUPS, otherwise=Group.BATCH, leave_out=("training_file", "validation_file")
-    )
-    found = (method_field(), *options, *whole, *schedule, *data)
+        DataSpec, at="data", groups=GROUPS, otherwise=Group.ROWS,
+        leave_out=("training_file", "validation_file", "rows"),
+    )  # fmt: skip
+    rows = fields.fields_of(RowsSpec, at=ROWS, groups={}, otherwise=Group.ROWS, leave_out=("mixed",))
+    found = (method_field(), *options, *whole, *schedule, *data, *rows)
     order = list(Group)
     return tuple(sorted(found, key=lambda field: order.index(field.group)))
 
@@ -102,6 +105,7 @@ def typed_of(spec: TrainingSpec) -> Typed:
         VALIDATION: BY_FILE if spec.data.validation_file else BY_SHARE,
         VALIDATION_FILE: spec.data.validation_file,
         NAME: spec.suffix or "",
+        **train_mix.typed_of(spec.data.rows.mixed),
     }
     for field in FIELDS:
         is_other_method = is_option(field) and field.key.partition(".")[0] != spec.method.name
@@ -124,7 +128,7 @@ def spec_of(preset: Preset) -> TrainingSpec:
 def fill(typed: Typed, preset: Preset) -> Typed:
     """The form with all settings of the preset; base, rows, validation and name stay."""
     mine = typed_of(spec_of(preset))
-    return typed | {field.key: mine[field.key] for field in FIELDS if field.key != SHARE}
+    return typed | {field.key: mine[field.key] for field in FIELDS if not is_about_rows(field)}
 
 
 def preset_of(typed: Typed) -> Preset:
@@ -148,15 +152,23 @@ def default_of(field: Field, preset: Preset) -> Any:
     return fields.told(field, typed_of(spec_of(preset))[field.key])
 
 
+def is_about_rows(field: Field) -> bool:
+    """Which rows are taken is no preset's business."""
+    return field.key == SHARE or field.path.startswith(f"{ROWS}.")
+
+
 def is_option(field: Field) -> bool:
     """An option of some method; its key begins with the method's name."""
     return field.path.startswith("method.options.")
 
 
 def is_in_use(field: Field, typed: Typed) -> bool:
-    """A method's options count only while it is chosen, the share only while no other file validates."""
+    """A method's options count only while it is chosen, the share only while no other file validates, the column
+    only while rows stay together by one."""
     if is_option(field):
         return field.key.partition(".")[0] == typed.get(METHOD)
+    if field.key == COLUMN:
+        return typed.get(KEPT_TOGETHER) == KeptTogether.COLUMN
     return field.key != SHARE or typed.get(VALIDATION) != BY_FILE
 
 
@@ -184,7 +196,7 @@ def check(typed: Typed) -> Checked:
     problems |= _refused(METHODS[method].options, options, "method.options", typed)
     told = {
         "base": typed.get(BASE) or "",
-        "data": _nested(typed, "data") | _files(typed),
+        "data": _nested(typed, "data") | _files(typed) | {"rows": _rows(typed)},
         "method": {"name": method, "options": options},
         "schedule": _nested(typed, "schedule"),
         "suffix": str(typed.get(NAME) or "").strip() or None,
@@ -201,7 +213,7 @@ def check(typed: Typed) -> Checked:
 
 def key_of(path: str, typed: Typed) -> str | None:
     """The field that a fact `param` means: the field itself, one inside it, or None for what has no field."""
-    keys = [*CORE, *(field.key for field in FIELDS if is_in_use(field, typed))]
+    keys = [*CORE, *train_mix.KEYS, *(field.key for field in FIELDS if is_in_use(field, typed))]
     paths = {key: BY_KEY[key].path if key in BY_KEY else key for key in keys}
     aliases = {"training_file": FILE, "validation_file": VALIDATION_FILE, "model": BASE}
     path = aliases.get(path, path)
@@ -218,6 +230,10 @@ def missing(typed: Typed) -> dict[str, str]:
     if typed.get(VALIDATION) == BY_FILE and not typed.get(VALIDATION_FILE):
         problems[VALIDATION_FILE] = "No file to validate with is chosen. Choose one, or hold back a share of the rows."
     return problems
+
+
+def _rows(typed: Typed) -> dict[str, Any]:
+    return _nested(typed, ROWS) | {"mixed": train_mix.told(typed)}
 
 
 def _files(typed: Typed) -> dict[str, Any]:
@@ -256,6 +272,8 @@ def _placed(problem: Mapping[str, Any], at: str, typed: Typed) -> tuple[str, str
     if (key := key_of(path, typed)) in BY_KEY:
         assert key is not None
         return key, fields.refusal(BY_KEY[key], problem)
+    if key in train_mix.WEIGHTS:
+        return str(key), fields.refusal(train_mix.WEIGHT, problem)
     if key == NAME:
         return NAME, bad_name(str(problem.get("input")))
     if key is not None:

@@ -12,15 +12,15 @@ import yaml
 from yaml.events import AliasEvent, DocumentStartEvent, MappingStartEvent, ScalarEvent, SequenceStartEvent
 
 from models.domain.errors import Invalid
-from models.domain.training import DataSpec, MethodChoice, ScheduleSpec, TrainingSpec
-from webapp.views import train_wish
+from models.domain.training import DataSpec, MethodChoice, MixedFile, RowsSpec, ScheduleSpec, TrainingSpec
+from webapp.views import train_mix, train_wish
 from webapp.views.fields import cut
 from webapp.views.train_wish import Typed
 
 LONGEST = 20_000  # characters; a whole training takes about 900
 DEEPEST = 6
 NAMES = "names"
-SPECS = {"data": DataSpec, "method": MethodChoice, "schedule": ScheduleSpec}
+SPECS = {"data": DataSpec, "data.rows": RowsSpec, "method": MethodChoice, "schedule": ScheduleSpec}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,7 @@ class Names:
     base: str | None = None
     training_file: str | None = None
     validation_file: str | None = None
+    mixed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,9 @@ class Pasted:
 def write(spec: TrainingSpec, names: Names) -> str:
     """Equal settings give equal text: every field, in the spec's order, no comments."""
     told = spec.model_dump(mode="json")
-    told[NAMES] = {name: value for name, value in vars(names).items() if value is not None}
+    told[NAMES] = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in vars(names).items() if value
+    }
     return yaml.safe_dump(told, sort_keys=False, allow_unicode=True, width=100)
 
 
@@ -59,8 +62,10 @@ def read(text: str) -> Pasted:
     checked = train_wish.check(typed)
     if checked.spec is None:
         raise _refused([f"{_path_of(key)}: {sentence}" for key, sentence in checked.problems.items()])
-    known = {name: str(value)[:300] for name, value in names.items() if value is not None}
-    return Pasted(spec=checked.spec, names=Names(**known))
+    known = {name: str(value)[:300] for name, value in names.items() if value is not None and name != "mixed"}
+    mixed = names.get("mixed")
+    others = tuple(str(name)[:300] for name in mixed[: train_mix.MOST]) if isinstance(mixed, list) else ()
+    return Pasted(spec=checked.spec, names=Names(**known, mixed=others))
 
 
 # -- from text to plain values ----------------------------------------------------------------------------------
@@ -142,7 +147,10 @@ def _unknown(told: Mapping[str, Any]) -> list[str]:
     known = [*TrainingSpec.model_fields, NAMES]
     problems = [_no_such(str(name), known) for name in told if name not in known]
     for part, spec in SPECS.items():
-        inside = told.get(part)
+        outer, _, inner = part.partition(".")
+        inside = told.get(outer)
+        if inner:
+            inside = inside.get(inner) if isinstance(inside, dict) else None
         if inside is None:
             continue
         if not isinstance(inside, dict):
@@ -206,6 +214,9 @@ def _typed(told: Mapping[str, Any]) -> Typed:
             problems.append(f"{field.path}: {_shown(value)} was given; it needs {field.kind}. Correct it.")
         else:
             typed[field.key] = train_wish.fields.shown(field, _read_number(field.kind, value))
+    mixed, refused = _mixed(given.get(train_mix.MIXED))
+    typed |= mixed
+    problems += refused
     for key, path in ((train_wish.BASE, "base"), (train_wish.FILE, train_wish.FILE), (train_wish.NAME, "suffix"),
                       (train_wish.VALIDATION_FILE, train_wish.VALIDATION_FILE)):  # fmt: skip
         value = given.get(path)
@@ -218,6 +229,29 @@ def _typed(told: Mapping[str, Any]) -> Typed:
     if typed[train_wish.VALIDATION_FILE]:
         typed[train_wish.VALIDATION] = train_wish.BY_FILE
     return typed
+
+
+def _mixed(told: Any) -> tuple[Typed, list[str]]:
+    """The slots for the datasets of a text, and what is wrong with them."""
+    typed, problems = train_mix.typed_of(), []
+    if told is None:
+        return typed, []
+    if not isinstance(told, list) or len(told) > train_mix.MOST:
+        return typed, [f"{train_mix.MIXED}: {_shown(told)} was given; it needs a list of up to {train_mix.MOST}."]
+    for place, each in enumerate(told):
+        at = f"{train_mix.MIXED}.{place}"
+        if not isinstance(each, dict) or not isinstance(each.get("file"), str) or not each["file"]:
+            problems.append(f"{at}: {_shown(each)} was given; it needs a file's id and a weight. Correct it.")
+            continue
+        problems += [_no_such(f"{at}.{name}", [f"{at}.{one}" for one in MixedFile.model_fields])
+                     for name in each if name not in MixedFile.model_fields]  # fmt: skip
+        weight = _read_number(train_mix.WEIGHT.kind, each.get("weight", train_mix.WEIGHT.default))
+        if weight is None or not _is_of_kind(train_mix.WEIGHT.kind, weight):
+            problems.append(f"{at}.weight: {_shown(weight)} was given; it needs a number. Correct it.")
+            continue
+        typed[train_mix.FILES[place]] = each["file"]
+        typed[train_mix.WEIGHTS[place]] = train_wish.fields.shown(train_mix.WEIGHT, weight)
+    return typed, problems
 
 
 def _read_number(kind: train_wish.Kind, value: Any) -> Any:

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 
 from models.catalog.findings import words_of
 from models.domain.example import EXAMPLE, Example
+from models.domain.training import SUPERVISED_KINDS
 from worker.data.gate.overlap import overlap
 from worker.data.source import ROWS, Source
 from worker.train.parquet import columns_of
-from worker.train.rows import SUPERVISED
 
 
 def overlap_remarks(training: Sequence[Source], validation: Source, rows: int) -> list[str]:
@@ -26,5 +26,5 @@ def overlap_remarks(training: Sequence[Source], validation: Source, rows: int) -
 
 def _rows(source: Source) -> Iterator[tuple[int, Example]]:
     for number, kind, example in columns_of(source.folder / ROWS, "number", "kind", "example"):
-        if kind in SUPERVISED:
+        if kind in SUPERVISED_KINDS:
             yield number, EXAMPLE.validate_json(example)

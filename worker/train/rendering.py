@@ -5,14 +5,14 @@ from typing import NoReturn
 
 from models.domain.errors import Code, Invalid, JobFailed
 from models.domain.example import EXAMPLE, Conversation, Example
-from models.domain.training import DataSpec
+from models.domain.training import SUPERVISED_KINDS, DataSpec
 from worker.data.render import Rendered, Renderer
 from worker.data.source import ROWS, Source
 from worker.data.split import group_of
 from worker.train.bad_rows import BadRows
 from worker.train.parquet import columns_of
 from worker.train.questions import Question, question_of
-from worker.train.rows import SUPERVISED, Selection
+from worker.train.rows import Selection
 from worker.train.sequences import Sequences
 
 Watch = Callable[[int, int | None], None]  # rows done, and in all where that is known; may raise to stop
@@ -94,7 +94,7 @@ class Rendering:
 def _supervised(source: Source) -> Iterator[tuple[int, str]]:
     """The rows that `read_candidates` counts, in its order."""
     for number, kind, example in columns_of(source.folder / ROWS, "number", "kind", "example"):
-        if kind in SUPERVISED:
+        if kind in SUPERVISED_KINDS:
             yield number, example
 
 

@@ -16,14 +16,12 @@ from models.domain.errors import Code, JobFailed
 from models.domain.estimate import repeats_of, taken_rows
 from models.domain.example import EXAMPLE
 from models.domain.reports import FoundRow
-from models.domain.training import KeptTogether, RowsSpec
+from models.domain.training import OTHER_KINDS, SUPERVISED_KINDS, KeptTogether, RowsSpec, not_supervised
 from worker.data.split import Chosen, Groups, drawn, group_number, group_of, held_back, joined
 from worker.train.bad_rows import BadRows
 from worker.train.near import near_groups
 from worker.train.parquet import columns_of
 
-SUPERVISED = ("conversation", "text")
-OTHERWISE = {"preference": "preference pairs", "labelled": "labelled answers"}
 Watch = Callable[[], None]
 
 
@@ -68,7 +66,7 @@ def read_candidates(
     Raises JobFailed with `code` for a dataset of pairs or labels, and for a column that no row has.
     """
     column = spec.column if spec.kept_together is KeptTogether.COLUMN and role != "validation" else None
-    rows, others, known = 0, dict.fromkeys(OTHERWISE, 0), set[str]()
+    rows, others, known = 0, dict.fromkeys(OTHER_KINDS, 0), set[str]()
     numbers, contents, questions, values = (list[int]() for _ in range(4))
     names = ("number", "kind", "example", "sha", "problem", "field", "found", "needed")
     for number, kind, example, sha, problem, field, found, needed, cells in columns_of(rows_file, *names, "columns"):
@@ -77,20 +75,19 @@ def read_candidates(
             watch()
         if example is None:
             bad.unreadable(FoundRow(row=number, field=field or "", found=found or "", needed=needed or ""), problem)
-        elif kind not in SUPERVISED:
+        elif kind not in SUPERVISED_KINDS:
             others[kind] += 1
             bad.unreadable(
-                FoundRow(row=number, found=f"one of {OTHERWISE[kind]}", needed="a conversation or a text"), kind
+                FoundRow(row=number, found=f"one of {OTHER_KINDS[kind]}", needed="a conversation or a text"), kind
             )
         else:
             numbers.append(number)
             contents.append(int.from_bytes(sha[:8], "little"))
             questions.append(group_number(group_of(EXAMPLE.validate_json(example))))
             values.append(_value(cells, column, known) if column is not None else 0)
-    if not numbers and any(others.values()):
-        kind = max(others, key=others.__getitem__)
+    if not numbers and (held := not_supervised(others)) is not None:
         raise JobFailed(
-            f"the {role} dataset holds {OTHERWISE[kind]}; a supervised run needs conversations or texts. "
+            f"the {role} dataset holds {held}; a supervised run needs conversations or texts. "
             "Choose another dataset.",
             code=code, param=f"{role}_file",
         )  # fmt: skip
