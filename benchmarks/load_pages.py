@@ -39,7 +39,7 @@ from models.infra.settings import Settings
 from tests.house import House, Person, migrated_sqlite, open_house
 from webapp.actions.sessions import open_session
 from webapp.health import is_healthy
-from webapp.processes import environment, tuneroom_command
+from webapp.processes import tuneroom_command, web_environment
 from webapp.routes.cookie import NAME
 
 EVERY_SECONDS = 2.0
@@ -176,7 +176,7 @@ def measure(people: int, seconds: float) -> dict[str, Any]:
         url, over = f"http://127.0.0.1:{port}", threading.Event()
         writer = threading.Thread(target=go_on, args=(house, running, over))
         with (Path(folder) / "web.log").open("wb") as log:
-            web = subprocess.Popen(tuneroom_command("web"), env=environment(settings), stdout=log, stderr=log)
+            web = subprocess.Popen(tuneroom_command("web"), env=web_environment(settings), stdout=log, stderr=log)
         try:
             began = time.monotonic()
             while not is_healthy(url):

@@ -28,7 +28,7 @@ from webapp.keeper import Keeper, StopWish
 from webapp.kept import Part, process
 from webapp.local_disk import check_local_disk
 from webapp.ownership import ownership
-from webapp.processes import environment, web_command, worker_command
+from webapp.processes import environment, web_command, web_environment, worker_command
 
 WEB_GRACE_SECONDS = 10.0
 WORKER_SLACK_SECONDS = 12.0  # after drain_seconds a worker needs up to 10 s to settle, and ends itself
@@ -95,8 +95,9 @@ def _parts(settings: Settings, listening_fd: int) -> list[Part]:
     """In starting order; they end as `stop_order` says: web, then workers together, then the broker."""
     logs, env = settings.data_dir / "logs", environment(settings) | {KEPT: "1"}
     web = Part(
-        name="web", start=process(web_command(listening_fd), env, [listening_fd]), log=logs / "web.log",
-        stop_order=0, grace_seconds=WEB_GRACE_SECONDS, is_ready=lambda: is_healthy(url_of(settings)),
+        name="web", start=process(web_command(listening_fd), web_environment(settings) | {KEPT: "1"}, [listening_fd]),
+        log=logs / "web.log", stop_order=0, grace_seconds=WEB_GRACE_SECONDS,
+        is_ready=lambda: is_healthy(url_of(settings)),
     )  # fmt: skip
     workers = [
         Part(
