@@ -1,14 +1,26 @@
 """Fixtures that every room uses, and which tests may run side by side."""
 
+import gc
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.databases import database, database_url, postgres_url
 
 __all__ = ["database", "database_url", "postgres_url"]
 
 ROOMS_WITH_PROCESSES = {"contract", "faults", "gpu", "journeys", "worker"}
+
+
+# A traceback with the variables of every frame takes seconds to draw, several times a test of errors.
+structlog.configure(
+    processors=[
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso"),
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,6 +32,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         room = Path(item.path).relative_to(Path(__file__).parent).parts[0]
         if room in ROOMS_WITH_PROCESSES:
             item.add_marker(pytest.mark.xdist_group("processes"))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What is imported by now stays. With torch and Gradio each full collection took a second over it."""
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
