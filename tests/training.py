@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from models.domain.job import JobKind
+from tests.nursery import ROOT, Born, nursery
 from tests.sources import write_source
 from tests.tiny import tiny_base
 from worker.jobdir import JobDir, Order
 
 TREE_SHA256 = hashlib.sha256(b"the tiny base").hexdigest()
-ROOT = Path(__file__).parents[1]
 COLOURS = ("red", "green", "blue", "grey", "pink", "teal", "gold", "black", "white", "brown", "coral", "olive")
 
 
@@ -80,8 +80,13 @@ def training_job(
     return jobdir
 
 
-def spawn(jobdir: JobDir) -> subprocess.Popen:
-    """The child process of a job, as a person would start it."""
+def spawn(jobdir: JobDir) -> Born:
+    """The job in a process of its own, without the wait for its imports."""
+    return nursery().bear(jobdir.root.resolve(), jobdir.log.resolve())
+
+
+def spawn_afresh(jobdir: JobDir) -> subprocess.Popen:
+    """The child process of a job as a person would start it, for what a fork cannot show: CUDA does not survive one."""
     with jobdir.log.open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "worker.child", str(jobdir.root), "--alone"],

@@ -12,7 +12,7 @@ from models.db.migrations import migrate
 from models.domain.errors import Code
 from models.infra.settings import Settings
 from tests.tiny import tiny_base
-from tests.training import ROOT, spawn, training_job
+from tests.training import ROOT, spawn_afresh, training_job
 
 pytestmark = pytest.mark.gpu
 
@@ -46,7 +46,7 @@ def test_a_job_beyond_its_cap_ends_as_out_of_memory_with_the_cap_and_advice(tmp_
     jobdir = training_job(
         tmp_path, base=wide_base, quantisation=quantisation, device="cuda:0", device_memory_bytes=10**8
     )
-    assert spawn(jobdir).wait(120) == 0
+    assert spawn_afresh(jobdir).wait(120) == 0
     error = jobdir.outcome().error
     assert error["code"] == Code.OUT_OF_MEMORY, jobdir.log.read_text()[-2000:]
     assert "0.1 GB of cuda:0" in error["message"] and "TUNEROOM_DEVICE_MEMORY_BYTES" in error["message"]
@@ -58,14 +58,14 @@ def test_the_same_job_trains_under_a_cap_that_holds_it(tmp_path, wide_base, quan
         tmp_path, base=wide_base, quantisation=quantisation, device="cuda:0", device_memory_bytes=4 * 10**9,
         learning_rate=1e-4,
     )  # fmt: skip
-    assert spawn(jobdir).wait(180) == 0
+    assert spawn_afresh(jobdir).wait(180) == 0
     assert jobdir.outcome().status == "succeeded", jobdir.log.read_text()[-2000:]
     assert "torch may allocate 4000000000 of the" in jobdir.log.read_text()
 
 
 def test_a_cap_larger_than_the_device_fails_the_job_with_a_sentence(tmp_path):
     jobdir = training_job(tmp_path, device="cuda:0", device_memory_bytes=10**14)
-    assert spawn(jobdir).wait(60) == 0
+    assert spawn_afresh(jobdir).wait(60) == 0
     error = jobdir.outcome().error
     assert error["code"] == Code.INVALID_SETTING and "more than the" in error["message"]
 

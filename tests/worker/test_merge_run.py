@@ -1,11 +1,7 @@
 """A merge as the child runs it: one folder in, one model out, or a refusal and nothing."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +16,10 @@ from models.domain.job import JobKind
 from models.domain.merging import MergeMode, MergeReport, StorageDtype
 from models.domain.training import Quantisation
 from tests.adapters import LINEAR, TREE, random_adapter
+from tests.nursery import Born
 from tests.sources import write_source
 from tests.tiny import tiny_base
+from tests.training import spawn
 from worker.data.render import Renderer
 from worker.device import device_facts
 from worker.jobdir import JobDir, Order, files_below, sha256_of
@@ -265,20 +263,12 @@ def test_a_merge_killed_at_any_point_shows_nothing_and_its_rerun_gives_equal_byt
     assert hashes(jobdir.out) == hashes(whole.out)
 
 
-def spawn(jobdir: JobDir) -> subprocess.Popen:
-    with jobdir.log.open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "worker.child", str(jobdir.root), "--alone"], stdout=log, stderr=log,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        )  # fmt: skip
-
-
-def kill_once(child: subprocess.Popen, condition) -> None:
+def kill_once(child: Born, condition) -> None:
     deadline = time.monotonic() + 60
     while not condition() and child.poll() is None:
         assert time.monotonic() < deadline, "it did not get there in time"
         time.sleep(0.005)
-    child.send_signal(signal.SIGKILL)
+    child.kill()
     child.wait()
 
 
