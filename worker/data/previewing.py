@@ -26,7 +26,8 @@ def preview(
     template_arguments: Mapping[str, Any] | None = None,
 ) -> RowPreview:
     """`renderer` shows texts. A row that this base cannot write has the refusal's kind and words instead."""
-    shown = RowPreview(row=row, rows=rows, example=example.model_dump(mode="json"), notes=renderer.notes)
+    as_written = {"kind": example.kind, **example.model_dump(mode="json", exclude_defaults=True)}
+    shown = RowPreview(row=row, rows=rows, example=as_written, notes=renderer.notes)
     try:
         written = renderer.write(example, train_on, max_length, over_long, template_arguments)
     except Invalid as refusal:

@@ -36,16 +36,21 @@ def main(arguments: list[str]) -> None:
         os.nice(POLITE)
     renderers: dict[tuple[str, bool], Renderer] = {}
     for line in sys.stdin:
+        _allow_time()
         sys.stdout.write(json.dumps(_answer(json.loads(line), renderers)) + "\n")
         sys.stdout.flush()
 
 
 def beat() -> None:
     """Say that the next row's time begins."""
-    _, most = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time()) + ORPHAN_SECONDS, most))
+    _allow_time()
     sys.stdout.write("\n")
     sys.stdout.flush()
+
+
+def _allow_time() -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time()) + ORPHAN_SECONDS, most))
 
 
 def _answer(asked: dict[str, Any], renderers: dict[tuple[str, bool], Renderer]) -> dict[str, Any]:
