@@ -6,14 +6,16 @@ Nothing here runs a model: rows, curves and reports are made up, but have the sh
 import json
 import math
 import random
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import update
 
-from models.db.store.artefacts import CheckedFile, NewAdapter, NewBase, NewMerge
+from models.db.store.artefacts import NewAdapter, NewBase, NewMerge
 from models.db.store.system import DEFAULT_TEAM, SystemStore
 from models.db.store.team import TeamStore
 from models.db.tables import (
@@ -31,23 +33,27 @@ from models.db.tables import (
     db_now,
 )  # fmt: skip
 from models.domain.access import Member, Role, System
+from models.domain.data_jobs import Edit
 from models.domain.errors import Code, JobFailed
 from models.domain.ids import new_id
 from models.domain.job import JobKind, JobState, Lane, Phase
 from models.domain.progress import Evaluated, PhaseBegan, Remarked, Said, Sampled, StepDone
-from models.domain.reading import Reading
 from models.domain.training import TrainingSpec
 from models.infra.storage import SHARED, team_scope
+from tests.furnished_data import reviews_csv, tickets
 from tests.house import House, Person
+from tests.light_worker import do_waiting
 from tests.runs import Run
+from tests.text_bases import text_base
 from webapp.actions.conversations import Pane, begin_conversation
+from webapp.actions.count_tokens import count_tokens
+from webapp.actions.edit_rows import edit_rows
 from webapp.actions.ensure_samples import ensure_samples
 from webapp.actions.invitations import invite
 from webapp.actions.links import create_link
 from webapp.actions.my_keys import make_key
 from webapp.actions.sessions import open_session
 from webapp.actions.write_card import write_card
-from worker.data.intake import prepare
 
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 CARD = """Answers customers of Northwind in the tone of our support desk: short, warm, one next step.
@@ -84,6 +90,8 @@ class Furnished:
     owner: Person
     dataset: str
     broken_dataset: str
+    messy_dataset: str
+    unmapped_dataset: str
     run: str
     failed_run: str
     finished_run: str
@@ -160,9 +168,13 @@ def furnish(house: House) -> Furnished:
         "support-answers.jsonl": house.upload(priya, "support-answers.jsonl", b"".join(_support(180))),
         "contract-notes.jsonl": house.upload(tomas, "contract-notes.jsonl", b"".join(_alpaca(64, broken=7))),
         "release-notes.jsonl": house.upload(anna, "release-notes.jsonl", b"".join(_pairs(40))),
+        "reviews.csv": house.upload(tomas, "reviews.csv", reviews_csv()),
+        "helpdesk-export.jsonl": house.upload(priya, "helpdesk-export.jsonl", tickets()),
     }
     files = {name: answer.json()["id"] for name, answer in datasets.items()}
-    _check_all(house)
+    do_waiting(house)
+    _count(house, priya, files["helpdesk-export.jsonl"], small)
+    _edit(house, priya, files["helpdesk-export.jsonl"])
     _age(house, timedelta(days=4))
     answers, notes = files["support-answers.jsonl"], files["contract-notes.jsonl"]
     finished = _trained(
@@ -231,8 +243,28 @@ def furnish(house: House) -> Furnished:
         owner=anna, dataset=_dataset_of(house, anna, files["support-answers.jsonl"]), run=running.id,
         broken_dataset=_dataset_of(house, anna, files["contract-notes.jsonl"]), failed_run=failed.id,
         finished_run=finished[0], adapter=finished[1], merge=merge, conversation=talk, models=names,
-        link_token=link, invitation_token=invitation, texts=files,
+        messy_dataset=_dataset_of(house, priya, files["helpdesk-export.jsonl"]),
+        unmapped_dataset=_dataset_of(house, tomas, files["reviews.csv"]), link_token=link,
+        invitation_token=invitation, texts=files,
     )  # fmt: skip
+
+
+def _count(house: House, person: Person, file: str, base: str) -> None:
+    count_tokens(house.deps, person.principal, file, base)
+    do_waiting(house)
+
+
+def _edit(house: House, person: Person, file: str) -> None:
+    """A second version: one answer corrected, one row removed."""
+    asked, better = "My parcel was left with a neighbour I do not know.", "Thank you for telling us. I have asked the "
+    turns = [
+        {"role": "system", "content": "You answer customers of Northwind, briefly and warmly."},
+        {"role": "user", "content": asked},
+        {"role": "assistant", "content": f"{better}driver which door it was and will write to you before six today."},
+    ]
+    edits = [Edit(row=2, example={"kind": "conversation", "turns": turns}), Edit(row=9, example=None)]
+    edit_rows(house.deps, person.principal, file, edits, "the neighbour's door, and a complaint about a colleague")
+    do_waiting(house)
 
 
 def _people(house: House) -> dict[str, Person]:
@@ -265,7 +297,10 @@ def _base(house: House, name: str, hidden: int, layers: int, parameters: int, li
         "architecture": "LlamaForCausalLM", "hidden_size": hidden, "layers": layers, "vocabulary": 49152,
         "context_length": 2048, "parameters": parameters, "modules": modules,
     }  # fmt: skip
-    tree = house._tree(SHARED, {"config.json": json.dumps({"name": name}).encode()})
+    with tempfile.TemporaryDirectory() as folder:
+        text_base(Path(folder), "chatml")
+        texts = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+    tree = house._tree(SHARED, {"config.json": json.dumps({"name": name}).encode(), **texts})
     new = NewBase(
         stored=tree, name=name, description="", source="hub", reference=f"example/{name}", revision=None,
         licence=licence, facts={"chat_template": "chatml", "chat_template_sha256": "0" * 64}, shapes=shapes,
@@ -312,28 +347,6 @@ def _pairs(count: int) -> Iterator[bytes]:
     for number in range(count):
         row = {"prompt": f"What changed in 4.{number}?", "completion": f"Faster search and {number + 2} fixes."}
         yield json.dumps(row).encode() + b"\n"
-
-
-def _check_all(house: House) -> None:
-    """What the check jobs leave: the real report of the real rows."""
-    while True:
-        with house.deps.database.write() as session:
-            job = SystemStore(session).claim(Lane.LIGHT, "worker-1", 60)
-            if job is None:
-                return
-            file = SystemStore(session).file(job.spec["file"])
-        path = house.deps.storage.local_path(file.scope, file.sha256)
-        assert path is not None
-        prepared = house.deps.settings.data_dir / f"{file.id}.parquet"
-        report = prepare([(file.filename, path)], Reading(), prepared)
-        rows = house.deps.storage.put_stream(file.scope, prepared.open("rb"), 10**9)
-        verdict = CheckedFile(
-            file_id=file.id, is_usable=report.usable_rows >= 10, details=None, format=report.format, rows=report.rows,
-            usable_rows=report.usable_rows, report=report.model_dump(mode="json"), rows_sha256=rows.sha256,
-            rows_size=rows.size,
-        )  # fmt: skip
-        with house.deps.database.write() as session:
-            SystemStore(session).settle(job.id, job.fence, JobState.SUCCEEDED, artefact=verdict)
 
 
 def _age(house: House, ago: timedelta) -> None:

@@ -68,9 +68,10 @@ class House:
         files = {"file": (name, io.BytesIO(rows))}
         return self.client.post("/v1/files", files=files, data={"purpose": "fine-tune"}, headers=person.headers)
 
-    def base(self, name: str = "tiny") -> str:
-        """A base model as an import leaves it; returns its id."""
-        tree = self._tree(SHARED, {"config.json": b"{}"})
+    def base(self, name: str = "tiny", texts: Path | None = None) -> str:
+        """A base model as an import leaves it, with the tokenizer and template of a folder; returns its id."""
+        files = {path.name: path.read_bytes() for path in texts.iterdir()} if texts else {}
+        tree = self._tree(SHARED, {"config.json": b"{}", **files})
         new = NewBase(
             stored=tree, name=name, description="A tiny base", source="gguf", reference="/somewhere/secret/tiny.gguf",
             revision=None, licence="apache-2.0", facts={}, shapes=SHAPES,

@@ -7,11 +7,14 @@ EARLY_HEAD = (
     '<meta name="description" content="Tuneroom: fine-tune language models with your team.">'
     '<link rel="icon" href="/ui/icon.svg" type="image/svg+xml">'
     '<link rel="stylesheet" href="/ui/tuneroom.css"><script src="/ui/theme.js"></script>'
+    '<script src="/ui/parts.js"></script>'
 )
 HEAD = (
     '<link rel="stylesheet" href="/ui/tuneroom.css"><script src="/ui/app.js" defer></script>'
     '<script src="/ui/people.js" defer></script>'
     '<script src="/ui/live.js" defer></script><script src="/ui/upload.js" defer></script>'
+    '<script src="/ui/preview.js" defer></script><script src="/ui/edit_row.js" defer></script>'
+    '<script src="/ui/columns.js" defer></script><script src="/ui/versions.js" defer></script>'
     '<script src="/ui/chat.js" defer></script>'
     '<script src="/ui/model_text.js" defer></script><script src="/ui/add_row.js" defer></script>'
     '<script src="/ui/playground.js" defer></script>'

@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 from models.domain.access import Role
 from tests.browser import PHONE, Site, chromium, site
 from tests.house import ROWS
+from tests.light_worker import do_waiting
 from webapp.actions.ensure_samples import ensure_samples
 
 __all__ = ["chromium", "site"]
@@ -44,8 +45,8 @@ def test_a_file_is_sent_with_progress_and_its_check_appears_by_itself(site: Site
     expect(table(page)).to_have_count(3)
 
     # what cannot be rows is refused before it is sent, in words
-    send(page, ("rows.csv", b"a,b"), ("empty.jsonl", b""))
-    expect(page.get_by_text('"rows.csv" does not end in .jsonl or .json')).to_be_visible()
+    send(page, ("rows.xlsx", b"a,b"), ("empty.jsonl", b""))
+    expect(page.get_by_text('"rows.xlsx" does not end in ')).to_be_visible()
     expect(page.get_by_text('"empty.jsonl" is empty')).to_be_visible()
     page.get_by_role("button", name="Dismiss").first.click()
 
@@ -53,7 +54,8 @@ def test_a_file_is_sent_with_progress_and_its_check_appears_by_itself(site: Site
     network = page.context.new_cdp_session(page)
     slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 400_000}
     network.send("Network.emulateNetworkConditions", slow)
-    send(page, ("first.jsonl", ROWS * 20_000), ("second.jsonl", ROWS * 3))
+    send(page, ("first.jsonl", ROWS * 20_000), ("second.jsonl", ROWS * 12))
+    page.get_by_role("dialog").get_by_role("button", name="A dataset each").click()
     first = page.locator(".tr-upload", has_text="first.jsonl")
     expect(first.locator(".tr-hint")).to_have_text(re.compile(r"of 1\.9 MB · \d+ kB/s · \d+ s left"))
     expect(page.locator(".tr-upload", has_text="second.jsonl")).to_contain_text("waiting")
@@ -68,8 +70,7 @@ def test_a_file_is_sent_with_progress_and_its_check_appears_by_itself(site: Site
     expect(row.get_by_role("link", name="Train on this")).to_have_count(0)
     files = house.client.get("/v1/files", headers=anna.headers).json()["data"]
     file = next(each for each in files if each["filename"] == "second.jsonl")
-    for each in sorted(files, key=lambda each: each["created_at"]):
-        house.check_file(each["id"], is_usable=True)
+    do_waiting(house)
     expect(row).to_contain_text("ready")
     expect(row.get_by_role("link", name="Train on this")).to_have_attribute("href", f"/train?file={file['id']}")
 
@@ -97,14 +98,8 @@ def test_a_dataset_shows_its_rows_report_versions_and_runs(site: Site):
     house, anna = site.house, site.person()
     rows = [line(f"Question {number}?", f"Answer {number}.") for number in range(1, 61)]
     rows[2], rows[4] = line(HOSTILE, LONG), b"not json " + HOSTILE.encode()
-    file = house.upload(anna, f"{HOSTILE}.jsonl".replace("/", "|"), b"\n".join(rows)).json()
-    dataset = file["tuneroom"]["dataset"]
-    report = {
-        "problems": [
-            {"kind": "not_json", "count": 1, "first": [{"row": 5, "field": "", "found": HOSTILE, "needed": "JSON"}]}
-        ]
-    }
-    house.check_file(file["id"], is_usable=True, rows=60, usable_rows=59, report=report)
+    dataset = house.upload(anna, f"{HOSTILE}.jsonl".replace("/", "|"), b"\n".join(rows)).json()["tuneroom"]["dataset"]
+    do_waiting(house)
     page = site.page(anna, f"/dataset?id={dataset}")
     expect(page.get_by_role("heading", level=1)).to_contain_text("<img src=x")
     expect(page.get_by_text("rows 1 to 20 of 60")).to_be_visible()
@@ -132,8 +127,8 @@ def test_a_dataset_shows_its_rows_report_versions_and_runs(site: Site):
 
     # the report leads to the rows it names
     page.get_by_role("button", name=re.compile("^Report")).click()
-    expect(page.get_by_role("heading", name=re.compile("Rows that are not JSON"))).to_be_visible()
-    page.locator(".tr-data-problem").get_by_role("link", name="5").click()
+    expect(page.get_by_role("heading", name=re.compile("Not JSON"))).to_be_visible()
+    page.locator(".tr-data-problem").get_by_role("link", name="Row 5").click()
     expect(page.get_by_text("This row is left out")).to_be_visible()
     expect(page.locator(".tr-pre")).to_contain_text("not json <img")
 
@@ -161,7 +156,7 @@ def test_a_dataset_shows_its_rows_report_versions_and_runs(site: Site):
     expect(stranger.get_by_text("There is none yet.")).to_be_visible()
 
     # deleting asks, naming the thing
-    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Delete").first.click()
     expect(page.get_by_role("dialog")).to_contain_text('Delete dataset "<img src=x')
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     page.wait_for_url("**/datasets")

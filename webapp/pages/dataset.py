@@ -1,33 +1,42 @@
-"""One dataset: its rows, the report of its check, its versions, and the runs that used it. The address is its state."""
+"""One dataset: its rows, how they are trained, its report, its versions, its runs. The address is its state."""
+
+from collections.abc import Sequence
 
 import gradio as gr
 from markupsafe import Markup
 
 from models.domain.access import Member
 from models.domain.errors import Invalid, NotFound
+from models.domain.training import OverLong, TrainOn
+from webapp.actions.data_reports import DataReports, reports_of
 from webapp.actions.dataset_rows import read_dataset_rows
+from webapp.actions.show_bases import show_bases
 from webapp.actions.show_datasets import DatasetPage, VersionSeen, show_dataset
 from webapp.deps import Deps
 from webapp.pages.page import Page
 from webapp.pages.wiring import asked, caller, on, on_load
+from webapp.views.dataset_columns import columns_part
 from webapp.views.dataset_list import zone
 from webapp.views.dataset_page import (
+    address,
     dataset_page,
     gone,
     is_finding,
     moving,
-    report_part,
     row_part,
     rows_part,
     tab_named,
     used_part,
     versions_part,
 )
+from webapp.views.dataset_preview import DEFAULT_LENGTH, BaseChoice, Looking, often_used, preview_part
+from webapp.views.dataset_report import is_on_its_way, report_part
 from webapp.views.markup import render
 from webapp.views.run_list import live
 
 ROWS_PER_PAGE = 20
 LOOK_EVERY_SECONDS = 1.5
+LONGEST_ROW = 131_072
 NOT_YOURS = "Only its maker and the team's owners add a version. Upload the file as a dataset of your own instead."
 
 
@@ -75,17 +84,43 @@ def _part(
 ) -> tuple[Markup, bool]:
     """What the open tab shows, and whether to ask again for the rest."""
     match tab:
+        case "preview":
+            bases, reports = _bases(deps, who), reports_of(deps, who, shown.version.id)
+            return preview_part(shown, bases, _looking(request, page, bases, reports)), False
         case "report":
-            return report_part(page.dataset.id, shown), False
+            return _report(deps, who, request, page, shown)
         case "versions":
-            return versions_part(page), False
+            return versions_part(page, _number(request, "with"), _number(request, "to")), False
         case "used":
             return used_part(page), False
+    return _rows(deps, who, request, page, shown, row)
+
+
+def _report(
+    deps: Deps, who: Member, request: gr.Request, page: DatasetPage, shown: VersionSeen
+) -> tuple[Markup, bool]:  # fmt: skip
+    bases, reports = _bases(deps, who), reports_of(deps, who, shown.version.id)
+    looking = _looking(request, page, bases, reports)
+    here = address(page.dataset.id, v=str(shown.version.number))
+    report = report_part(here, shown, reports, bases, looking, may_add=page.may_add, may_train=page.may_train)
+    is_asked = asked(request, "map") == "1"
+    is_needed = shown.version.status != "uploaded" and not shown.version.usable_rows
+    if page.may_add and (is_asked or is_needed):
+        newest = page.versions[0].version.number
+        mapping = columns_part(page.dataset.id, shown, newest=newest, is_asked=is_asked)
+        report = mapping + report if reports.intake else mapping
+    return report, is_on_its_way(reports, looking.base_id)
+
+
+def _rows(
+    deps: Deps, who: Member, request: gr.Request, page: DatasetPage, shown: VersionSeen, row: int | None
+) -> tuple[Markup, bool]:
     version = shown.version
     try:
         if row is not None:
             _, rows = read_dataset_rows(deps, who, version.id, begin=row, limit=1)
-            return row_part(rows, asked=row), is_finding(rows)
+            is_edited = asked(request, "edit") == "1"
+            return row_part(rows, asked=row, page=page, shown=shown, is_edited=is_edited), is_finding(rows)
         begin, words = _number(request, "from") or 1, asked(request, "q")[:100].strip()
         _, rows = read_dataset_rows(deps, who, version.id, begin=begin, limit=ROWS_PER_PAGE, words=words)
         part = rows_part(page.dataset.id, rows, begin=begin, per_page=ROWS_PER_PAGE, words=words, total=version.rows)
@@ -95,6 +130,26 @@ def _part(
             page.dataset.id, None, begin=1, per_page=ROWS_PER_PAGE, words="", total=None, error=refusal.message
         )
         return part, False
+
+
+def _bases(deps: Deps, who: Member) -> list[BaseChoice]:
+    return [BaseChoice(id=each.row.id, name=each.row.name) for each in show_bases(deps, who).bases]
+
+
+def _looking(request: gr.Request, page: DatasetPage, bases: Sequence[BaseChoice], reports: DataReports) -> Looking:
+    """How the address says to look; where it names no base, the one most used with this dataset, else a counted one."""
+    ids, told = [base.id for base in bases], asked(request, "base")
+    used = [run.job.spec.get("base") for run in page.runs] or [each.base for each in reports.tokens]
+    most = _number(request, "max")
+    over, learnt = asked(request, "over"), asked(request, "train_on")
+    return Looking(
+        base_id=told if told in ids else often_used(used, ids),
+        max_length=most if most and 16 <= most <= LONGEST_ROW else DEFAULT_LENGTH,
+        over_long=OverLong(over) if over in set(OverLong) else OverLong.DROP,
+        train_on=TrainOn(learnt) if learnt in set(TrainOn) else TrainOn.ASSISTANT,
+        args=asked(request, "args")[:280],
+        row=_number(request, "row") or 1,
+    )
 
 
 def _number(request: gr.Request, name: str) -> int | None:

@@ -5,6 +5,7 @@
 //   <input data-address-name="q" data-then="#id">   the same while somebody types
 //   data-choose="id"                                a box of the list; what was chosen survives every refresh
 //   data-follow                                     scrolls with its end while somebody is there
+//   data-own                                        a script's own: what is inside is left to it (data-key makes it anew)
 // What did not change is not touched, so focus, scrolling, selected text and a half-pressed button stay as they are.
 // When the server cannot be reached the page says so, asks again, and goes on from there.
 (() => {
@@ -12,6 +13,7 @@
   const KEPT = new Set(["open", "disabled", "data-at-end"]); // the page's own, not the server's
 
   const morph = (now, next) => {
+    if (now.dataset?.own !== undefined) return;
     for (const { name } of [...now.attributes]) if (!next.hasAttribute(name) && !KEPT.has(name)) now.removeAttribute(name);
     for (const { name, value } of next.attributes) {
       if (now.getAttribute(name) === value || KEPT.has(name)) continue;

@@ -1,7 +1,9 @@
 // Takes files by drop and by button and sends them, one after another, to our own interface.
-//   <section data-upload="/v1/files" data-limit="bytes" data-dataset="id or empty" data-then="#button-id">
+//   <section data-upload="/v1/files" data-limit="bytes" data-endings=".jsonl .csv" data-dataset="id or empty"
+//     data-then="#button-id">
 //     <button data-upload-choose>, <input type="file" hidden>; then a <ul class="tr-uploads">, which is this script's
-// Each file gets a line with a bar, bytes, speed and time left, and a way to stop; what the server refuses is said there.
+// Several files at once can become one dataset or one each: that is asked. Each upload gets a line with a bar,
+// bytes, speed and time left, and a way to stop; what the server refuses is said there.
 (() => {
   "use strict";
   const waiting = [];
@@ -25,16 +27,16 @@
   };
   const listOf = (zone) => zone.parentElement.querySelector(".tr-uploads");
 
-  const lineFor = (zone, file) => {
+  const lineFor = (zone, name, bytes) => {
     const line = part("li", "tr-upload");
     const head = part("div", "tr-upload-head");
-    const told = part("span", "tr-hint", `${amount(file.size)} · waiting`);
+    const told = part("span", "tr-hint", `${amount(bytes)} · waiting`);
     const button = part("button", "tr-button tr-small", "Cancel");
     button.type = "button";
-    head.append(part("strong", "tr-cut", file.name), told, button);
+    head.append(part("strong", "tr-cut", name), told, button);
     const bar = part("div", "tr-bar");
     bar.setAttribute("role", "progressbar");
-    bar.setAttribute("aria-label", `Upload of ${file.name}`);
+    bar.setAttribute("aria-label", `Upload of ${name}`);
     bar.setAttribute("aria-valuemin", "0");
     bar.setAttribute("aria-valuemax", "100");
     bar.append(document.createElement("span"));
@@ -51,7 +53,7 @@
       end(words, isError) {
         bar.remove();
         if (isError) {
-          told.textContent = amount(file.size);
+          told.textContent = amount(bytes);
           const error = part("p", "tr-error", words);
           error.setAttribute("role", "alert");
           line.append(error);
@@ -63,30 +65,54 @@
   };
 
   const refusal = (zone, file) => {
-    const limit = Number(zone.dataset.limit);
-    if (!/\.jsonl?$/i.test(file.name))
-      return `"${file.name}" does not end in .jsonl or .json; training rows come as one JSON object a line. Convert the file first.`;
+    const limit = Number(zone.dataset.limit), endings = zone.dataset.endings.split(" ");
+    if (!endings.some((ending) => file.name.toLowerCase().endsWith(ending)))
+      return `"${file.name}" does not end in ${wordsOf(endings.filter((ending) => !ending.endsWith(".gz")))}, each also with .gz. Convert the file first.`;
     if (file.size === 0) return `"${file.name}" is empty; at least one row is needed. Choose another file.`;
     if (file.size > limit)
       return `"${file.name}" has ${amount(file.size)}; one file may have ${amount(limit)}. Split it and upload the parts.`;
     return null;
   };
+  const wordsOf = (endings) => `${endings.slice(0, -1).join(", ")} or ${endings[endings.length - 1]}`;
 
-  const take = (zone, files) => {
+  const take = async (zone, files) => {
+    const good = [];
     for (const file of files) {
-      const shown = lineFor(zone, file);
       const reason = refusal(zone, file);
-      if (reason) { shown.end(reason, true); continue; }
-      const job = { zone, file, shown };
-      shown.button.onclick = () => {
-        const index = waiting.indexOf(job);
-        if (index >= 0) waiting.splice(index, 1);
-        shown.line.remove();
-      };
-      waiting.push(job);
+      if (reason) lineFor(zone, file.name, file.size).end(reason, true);
+      else good.push(file);
     }
+    const how = good.length > 1 ? await asked(good.length, zone.dataset.dataset ? "version" : "dataset") : "each";
+    if (!how) return;
+    for (const together of how === "one" ? [good] : good.map((file) => [file])) line(zone, together);
     next();
   };
+  const line = (zone, files) => {
+    const bytes = files.reduce((sum, file) => sum + file.size, 0);
+    const name = files.length > 1 ? `${files[0].name} and ${files.length - 1} more` : files[0].name;
+    const shown = lineFor(zone, name, bytes), job = { zone, files, name, bytes, shown };
+    shown.button.onclick = () => {
+      const index = waiting.indexOf(job);
+      if (index >= 0) waiting.splice(index, 1);
+      shown.line.remove();
+    };
+    waiting.push(job);
+  };
+  // "one", "each", or null where somebody thought better of it.
+  const asked = (count, thing) => new Promise((resolve) => {
+    const dialog = part("dialog", "tr-dialog"), row = part("div", "tr-actions");
+    dialog.append(part("p", "", `You chose ${count} files. Are they parts of one ${thing}, or a ${thing} each?`), row);
+    const end = (answer) => { dialog.close(); dialog.remove(); resolve(answer); };
+    for (const [answer, words, look] of [[null, "Cancel", ""], ["each", `A ${thing} each`, ""], ["one", `One ${thing} from all of them`, " tr-primary"]]) {
+      const button = part("button", `tr-button${look}`, words);
+      button.onclick = () => end(answer);
+      row.append(button);
+    }
+    dialog.oncancel = (event) => { event.preventDefault(); end(null); };
+    document.body.append(dialog);
+    dialog.showModal();
+    row.lastChild.focus();
+  });
 
   const next = () => {
     if (sending || !waiting.length) return;
@@ -94,7 +120,7 @@
     send(sending).finally(() => { sending = null; next(); });
   };
 
-  const send = ({ zone, file, shown }) => new Promise((done) => {
+  const send = ({ zone, files, name, bytes, shown }) => new Promise((done) => {
     const request = new XMLHttpRequest();
     const began = performance.now();
     request.open("POST", zone.dataset.upload);
@@ -106,26 +132,26 @@
       const rest = seconds > 1 && event.loaded < event.total ? ` · ${amount(speed)}/s · ${lasting(left)} left` : "";
       shown.progress(event.loaded / event.total, `${amount(event.loaded)} of ${amount(event.total)}${rest}`);
     };
-    request.upload.onload = () => shown.progress(1, `${amount(file.size)} sent, being stored ...`);
+    request.upload.onload = () => shown.progress(1, `${amount(bytes)} sent, being stored ...`);
     request.onload = () => {
       if (request.status >= 200 && request.status < 300) {
-        shown.end(`${amount(file.size)} · uploaded, now being checked`, false);
+        shown.end(`${amount(bytes)} · uploaded, now being checked`, false);
         setTimeout(() => shown.line.remove(), 6000);
         press(zone.dataset.then);
       } else shown.end(sentenceOf(request), true);
       done();
     };
     request.onerror = () => {
-      shown.end(`"${file.name}" did not arrive: the connection broke. Nothing was stored; upload it again.`, true);
+      shown.end(`"${name}" did not arrive: the connection broke. Nothing was stored; upload it again.`, true);
       done();
     };
     request.onabort = () => { shown.line.remove(); done(); };
     shown.button.onclick = () => request.abort();
-    shown.progress(0, `0 B of ${amount(file.size)}`);
+    shown.progress(0, `0 B of ${amount(bytes)}`);
     const form = new FormData();
     form.append("purpose", "fine-tune");
     if (zone.dataset.dataset) form.append("tuneroom_dataset", zone.dataset.dataset);
-    form.append("file", file, file.name);
+    for (const file of files) form.append("file", file, file.name);
     request.send(form);
   });
 

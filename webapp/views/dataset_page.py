@@ -13,17 +13,19 @@ from webapp.views.dataset_words import (
     parts_of,
     preview,
     problem_sentence,
-    problem_title,
     size_words,
 )
 from webapp.views.markup import number, render
 
-TABS = ("rows", "report", "versions", "used")
+TABS = ("rows", "preview", "report", "versions", "used")
 MOST_RUNS = 100
 
 
 def dataset_page(page: Any, shown: Any, tab: str, part: Markup, *, is_row: bool = False) -> Markup:
-    """`page` as the action `show_dataset` returns it, `shown` the version that is looked at."""
+    """`page` as the action `show_dataset` returns it, `shown` the version that is looked at.
+
+    Beside the report what is wrong is said in short: the report says the rest.
+    """
     version, dataset = shown.version, page.dataset
     return render(
         "dataset_page.html",
@@ -33,9 +35,10 @@ def dataset_page(page: Any, shown: Any, tab: str, part: Markup, *, is_row: bool 
         about=_about(page),
         version=version,
         newest=page.versions[0].version.number,
+        parts=files_of(version),
         older=version.number != page.versions[0].version.number,
         chip=_chip(shown),
-        sentence=shown.check.sentence,
+        sentence=begun(shown.check.sentence, is_short=tab == "report"),
         format=format_title(version.format),
         maker=shown.maker,
         may_train=page.may_train and shown.check.state.is_usable,
@@ -44,6 +47,7 @@ def dataset_page(page: Any, shown: Any, tab: str, part: Markup, *, is_row: bool 
         tab=tab,
         tabs=[
             ("rows", "Rows", version.rows),
+            ("preview", "Preview", None),
             ("report", "Report", shown.bad_rows or None),
             ("versions", "Versions", len(page.versions)),
             ("used", "Used by", len(page.runs)),
@@ -51,6 +55,14 @@ def dataset_page(page: Any, shown: Any, tab: str, part: Markup, *, is_row: bool 
         part=part,
         is_row=is_row,
     )
+
+
+def begun(sentence: str | None, *, is_short: bool = False) -> str | None:
+    """With a capital letter, which messages of a check may lack; in short only as far as its first full stop."""
+    if not sentence:
+        return None
+    shown = sentence.partition(". ")[0].rstrip(".") + "." if is_short else sentence
+    return shown[:1].upper() + shown[1:]
 
 
 def used_words(runs: int) -> str:
@@ -77,12 +89,26 @@ def rows_part(
     )
 
 
-def row_part(rows: Any, *, asked: int) -> Markup:
-    """One row in full; where the asked number is a blank line, the next row."""
+def row_part(rows: Any, *, asked: int, page: Any, shown: Any, is_edited: bool = False) -> Markup:
+    """One row in full, or as fields to edit; where the asked number is a blank line, the next row."""
     row = rows.rows[0] if rows.rows else None
     parts, is_cut = parts_of(row.example) if row and row.example else ([], False)
+    why_not = _why_not_edited(page, shown)
     return render(
         "dataset_row.html",
+        dataset_id=page.dataset.id,
+        file_id=shown.version.id,
+        next_version=page.versions[0].version.number + 1,
+        may_edit=not why_not and row is not None,
+        why_not=why_not,
+        is_edited=is_edited and not why_not and row is not None,
+        is_usable=row is not None and row.example is not None,
+        facts={
+            "example": row.example.model_dump(mode="json", exclude_defaults=True) | {"kind": row.example.kind}
+            if row and row.example
+            else None,
+            "raw": row.raw if row else "",
+        },
         number=row.number if row else asked,
         following=rows.following if row else None,
         is_finding=is_finding(rows),
@@ -93,40 +119,68 @@ def row_part(rows: Any, *, asked: int) -> Markup:
     )
 
 
+def _why_not_edited(page: Any, shown: Any) -> str:
+    if page.is_sample:
+        return "A sample cannot be edited. Download it and upload it as a dataset of your own, which can."
+    if not page.may_add:
+        return "Only its maker and the team's owners edit this dataset."
+    newest = page.versions[0].version
+    if shown.version.id != newest.id:
+        return f"Rows are edited in the newest version, {newest.number}: what was changed there would be lost."
+    return ""
+
+
 def is_finding(rows: Any) -> bool:
     """The time was up on the way to the row that was asked for: ask again, and it goes on from there."""
     return rows.is_cut and not rows.rows
 
 
-def report_part(dataset_id: str, shown: Any) -> Markup:
-    version, report = shown.version, shown.version.report or {}
-    is_checked = version.status != "uploaded"
-    share = (version.usable_rows or 0) / version.rows if version.rows else None
-    confidence = report.get("confidence")
-    return render(
-        "dataset_report.html",
-        here=address(dataset_id),
-        is_checked=is_checked,
-        is_moving=shown.check.state.is_moving,
-        version=version,
-        share=_percent(share),
-        confidence=_percent(confidence) if isinstance(confidence, float) and confidence < 1 else None,
-        format=format_title(version.format),
-        problems=[_problem(problem) for problem in report.get("problems", [])],
-    )
-
-
-def versions_part(page: Any) -> Markup:
+def versions_part(page: Any, before: int | None = None, after: int | None = None) -> Markup:
+    """`before` and `after` are numbers of versions that somebody asked to compare."""
     versions = [
         {
             "version": seen.version,
             "maker": seen.maker,
             "chip": _chip(seen),
+            "about": _version_about(seen.version, page.versions),
             "is_usable": seen.check.state.is_usable,
+            "parts": files_of(seen.version),
         }
         for seen in page.versions
     ]
-    return render("dataset_versions.html", id=page.dataset.id, versions=versions, may_train=page.may_train)
+    comparable = [seen.version for seen in page.versions if seen.check.state.is_usable]
+    newest = [version.number for version in comparable[:2]]
+    return render(
+        "dataset_versions.html",
+        id=page.dataset.id,
+        name=page.dataset.name,
+        versions=versions,
+        may_train=page.may_train,
+        may_delete=page.may_delete,
+        comparable=comparable,
+        is_asked=before is not None and after is not None,
+        before=before or (newest[-1] if newest else None),
+        after=after or (newest[0] if newest else None),
+    )
+
+
+def files_of(version: Any) -> list[str]:
+    """The names of a version's files where it was made of several; empty for one."""
+    names = [part["filename"] for part in (version.report or {}).get("parts", ())]
+    return names if len(names) > 1 else []
+
+
+def _version_about(version: Any, versions: Sequence[Any]) -> str:
+    """Where a version came from, in few words: "row 4 corrected · from version 2"."""
+    number_of = {each.version.id: each.version.number for each in versions}
+    source = version.source or {}
+    parts = [version.note or ""]
+    if version.made_from in number_of:
+        parts.append(f"from version {number_of[version.made_from]}")
+    if source.get("reference"):
+        fetched = " · ".join(str(source[key]) for key in ("revision", "split") if source.get(key))
+        parts.append(f"{source['reference']}{f' ({fetched})' if fetched else ''}")
+    return " · ".join(part for part in parts if part)
 
 
 def used_part(page: Any) -> Markup:
@@ -192,22 +246,6 @@ def _told(rows: Any, total: int | None, words: str) -> str:
 
 def _of(total: int | None) -> str:
     return "" if total is None else f" of {number(total)}"
-
-
-def _problem(told: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {
-        "kind": told["kind"],
-        "title": problem_title(told["kind"]),
-        "count": told["count"],
-        "first": told["first"],
-    }
-
-
-def _percent(share: float | None) -> str | None:
-    """Never "100 %" while something is missing."""
-    if share is None:
-        return None
-    return f"{int(share * 1000) / 10:g} %"
 
 
 def tab_named(told: str) -> str:

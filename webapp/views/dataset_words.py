@@ -1,31 +1,15 @@
 """Datasets in words: what a check found, what is wrong with a row, who wrote a turn. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from models.catalog.formats import FORMATS
-from models.catalog.formats.base import Problem
 from models.catalog.rows import RowProblem
 from models.domain.dataset import Check, CheckState
-from models.domain.example import Conversation, Example, Labelled, Preference, Role, Text
+from models.domain.example import Conversation, Example, Labelled, Preference, Role, Text, Turn
 from webapp.views.markup import number
 
-PROBLEMS = {
-    Problem.NOT_JSON: "Rows that are not JSON",
-    Problem.NOT_A_NUMBER: "Numbers that JSON does not know (NaN, Infinity)",
-    Problem.HUGE_NUMBER: "Numbers that are too long",
-    Problem.TOO_DEEP: "Rows nested too deep",
-    Problem.INVALID_UTF8: "Text that is not UTF-8",
-    Problem.NUL: "Text with NUL characters",
-    Problem.CELL_TOO_LARGE: "Texts that are too long",
-    Problem.WRONG_TYPE: "Fields of another kind than needed",
-    Problem.MISSING_FIELD: "Fields that are missing",
-    Problem.EMPTY_FIELD: "Fields that are empty",
-    Problem.UNKNOWN_ROLE: "Roles that are not known",
-    Problem.ROLE_ORDER: "Turns in an order that cannot be trained",
-    Problem.NO_ASSISTANT_TURN: "Conversations without an answer",
-}
 ROLES = {Role.SYSTEM: "System", Role.USER: "User", Role.ASSISTANT: "Assistant", Role.TOOL: "Tool"}
 
 SHOWN_CHARACTERS = 1500  # of one text, before "show all"
@@ -60,13 +44,16 @@ def check_chip(check: Check, rows: int | None, usable_rows: int | None) -> Chip:
             return Chip(look="cancelled", shape="–", word="not checked")
 
 
+def share_words(share: float) -> str:
+    """ "97.5 %", rounded down: never "100 %" while something is missing, never "0 %" of something."""
+    if 0 < share < 0.001:
+        return "under 0.1 %"
+    return f"{int(share * 1000) / 10:g} %"
+
+
 def format_title(name: str | None) -> str:
     """The name without the list of its fields: "Alpaca"."""
     return FORMATS[name].title.partition(" (")[0] if name in FORMATS else (name or "")
-
-
-def problem_title(kind: str) -> str:
-    return PROBLEMS.get(kind, kind.replace("_", " "))  # type: ignore[call-overload]  # a newer kind than these words
 
 
 def problem_sentence(problem: RowProblem) -> str:
@@ -133,21 +120,36 @@ def size_words(example: Example) -> str:
 
 def _texts(example: Example) -> Iterator[tuple[str, str, str, str]]:
     """Label, look, text, note."""
+    if isinstance(example, Text):
+        yield "Text", "text", example.text, "every token is trained"
+        return
+    if example.tools:
+        names = "\n".join(_tool_name(tool) for tool in example.tools)
+        yield "Tools", "tool", names, f"{len(example.tools)} the model may call"
     match example:
-        case Text(text=text):
-            yield "Text", "text", text, "every token is trained"
-        case Conversation(turns=turns, tools=tools):
-            if tools:
-                yield "Tools", "tool", "\n".join(_tool_name(tool) for tool in tools), f"{len(tools)} the model may call"
-            for turn in turns:
-                name = f"{ROLES[turn.role]} · {turn.name}" if turn.name else ROLES[turn.role]
-                note = "not trained" if turn.role is Role.ASSISTANT and turn.weight == 0 else ""
-                if turn.reasoning:
-                    yield f"{name}, thinking", "thinking", turn.reasoning, note
-                if turn.content or not (turn.tool_calls or turn.reasoning):
-                    yield name, turn.role, turn.content, note
-                for call in turn.tool_calls:
-                    yield f"{name} calls", "tool", f"{call.name}({_arguments(call.arguments)})", note
+        case Conversation(turns=turns):
+            yield from _turns(turns)
+        case Preference(prompt=prompt, chosen=chosen, rejected=rejected):
+            yield from _turns(prompt)
+            yield from _turns(chosen, "Chosen")
+            yield from _turns(rejected, "Rejected")
+        case Labelled(prompt=prompt, completion=completion, label=label):
+            yield from _turns(prompt)
+            yield from _turns(completion, "Found good" if label else "Found not good")
+
+
+def _turns(turns: Sequence[Turn], part: str = "") -> Iterator[tuple[str, str, str, str]]:
+    """`part` is what these turns are of a row that holds several answers."""
+    for turn in turns:
+        said = f"{ROLES[turn.role]} · {turn.name}" if turn.name else ROLES[turn.role]
+        name = f"{part} · {said}" if part else said
+        note = "not trained" if turn.role is Role.ASSISTANT and turn.weight == 0 else ""
+        if turn.reasoning:
+            yield f"{name}, thinking", "thinking", turn.reasoning, note
+        if turn.content or not (turn.tool_calls or turn.reasoning):
+            yield name, turn.role, turn.content, note
+        for call in turn.tool_calls:
+            yield f"{name} calls", "tool", f"{call.name}({_arguments(call.arguments)})", note
 
 
 def _tool_name(tool: Mapping[str, Any]) -> str:

@@ -17,6 +17,10 @@ KINDS = {
     JobKind.MERGE: "Merge",
     JobKind.ADD_BASE: "Base import",
     JobKind.CHECK_DATA: "Data check",
+    JobKind.GATE_DATA: "Search for duplicates",
+    JobKind.COUNT_TOKENS: "Token count",
+    JobKind.EDIT_DATA: "Edit of rows",
+    JobKind.FETCH_DATA: "Dataset from the hub",
     JobKind.TOY: "Self-test",
 }
 STATES = {
@@ -53,6 +57,7 @@ OTHER_SETTINGS = {  # those that no field of the form has
     "base": "Base model",
     "data.training_file": "Rows",
     "data.validation_file": "Held-out rows",
+    "data.rows.mixed": "Mixed in",
     "suffix": "Name",
     "adapter": "Adapter",
     "mode": "Merged onto",
@@ -86,6 +91,8 @@ def name_of(row: RunRow) -> str:
             return f"Import of {spec.get('name') or 'a base model'}"
         case JobKind.CHECK_DATA:
             return f"Check of {row.dataset_name or 'a dataset'}"
+        case JobKind.FETCH_DATA:
+            return f"Download of {spec.get('name') or 'a dataset'}"
         case _:
             return KINDS.get(JobKind(row.kind), row.kind)
 
@@ -137,6 +144,8 @@ def settings_of(row: RunRow) -> dict[str, str]:
         field = FIELD_OF_PATH.get(path)
         if field is not None and row.kind == JobKind.TRAIN:
             told[field.title] = in_words(field, value)
+        elif path == "data.rows.mixed" and value:
+            told[title_of(path)] = ", ".join(f"{each['file']} (weight {each['weight']:g})" for each in value)
         elif value not in (None, "", {}, []):
             told[title_of(path)] = named.get(path) or OTHER_VALUES.get((path, str(value)), str(value))
     return told
