@@ -21,7 +21,7 @@ from models.db.tables import Job
 from models.domain.base_model import AddBaseSpec
 from models.domain.data_jobs import FetchDataSpec
 from models.domain.errors import AppError, Code, JobFailed, LeaseLost, from_json
-from models.domain.job import CancelWish, HeldReason, JobKind, JobState, Phase
+from models.domain.job import CancelWish, HeldReason, JobKind, JobState, Lane, Phase
 from models.domain.progress import PhaseBegan
 from models.infra.settings import Settings
 from models.infra.storage import Storage
@@ -136,7 +136,7 @@ class _Attempt:
         )
         facts = stage(shelf, self._job, self._jobdir)
         found = stage_checkpoint(shelf, self._job, self._jobdir)
-        threads = settings.threads or max(1, cores() // settings.slots)
+        threads = settings.threads or max(1, cores() // self._slow_slots)
         if found is not None and isinstance(recorded := found[1].facts.get("threads"), int):
             threads = recorded  # sums in another order would make another loss curve (promise P4)
         order = Order(
@@ -149,6 +149,11 @@ class _Attempt:
         self._jobdir.lay_out(order)
         self._watch_staging()
         return order
+
+    @property
+    def _slow_slots(self) -> int:
+        """How many jobs may want all cores at once: in the lane light one slot is kept for quick ones."""
+        return max(1, self._settings.slots - (self._job.lane == Lane.LIGHT))
 
     def _watch_staging(self) -> None:
         self._check_lease()

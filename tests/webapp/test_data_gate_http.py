@@ -206,6 +206,38 @@ def test_rows_are_edited_removed_and_added_and_every_version_stays(house):
     assert old.status_code == 409 and "newer version, 3" in error_of(old)["message"]
 
 
+def test_added_rows_go_past_a_version_that_is_broken(house):
+    anna = house.person()
+    file = send(house, anna, ("a.jsonl", ALPACA)).json()
+    dataset = file["tuneroom"]["dataset"]
+    send(house, anna, ("broken.jsonl", b"{\n"), tuneroom_dataset=dataset)
+    do_waiting(house)
+    post(house, anna, f"/datasets/{dataset}/rows", {"rows": [TALK]})
+    do_waiting(house)
+    third, second, _ = versions(house, anna, dataset)
+    assert (second["status"], third["status"], third["tuneroom"]["made_from"]) == ("error", "processed", file["id"])
+    assert third["tuneroom"]["usable_rows"] == 3
+
+
+def test_a_team_does_not_fill_the_lane_with_changes(quick_house):
+    anna = quick_house.person()
+    dataset = send(quick_house, anna, ("a.jsonl", ALPACA)).json()["tuneroom"]["dataset"]
+    codes = [post(quick_house, anna, f"/datasets/{dataset}/rows", {"rows": [TALK]}).status_code for _ in range(51)]
+    assert codes == [200] * 50 + [429]
+
+
+def test_a_version_that_an_earlier_release_checked_is_checked_again_for_its_gate(quick_house):
+    anna = quick_house.person()
+    file = send(quick_house, anna, ("a.jsonl", ALPACA)).json()["id"]
+    quick_house.check_file(file, is_usable=True, rows=2)
+    early = get(quick_house, anna, f"/api/v1/files/{file}/messages.jsonl")
+    assert early.status_code == 409
+    assert post(quick_house, anna, f"/files/{file}/gate").json()["kind"] == "check_data"
+    do_waiting(quick_house)
+    assert get(quick_house, anna, f"/api/v1/files/{file}/reports").json()["gate"]["state"] == "done"
+    assert get(quick_house, anna, f"/api/v1/files/{file}/messages.jsonl").content.count(b"\n") == 2
+
+
 def test_an_edit_that_is_no_example_is_refused_by_its_place(quick_house):
     anna = quick_house.person()
     file = send(quick_house, anna, ("a.jsonl", ALPACA)).json()

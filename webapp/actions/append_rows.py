@@ -14,6 +14,7 @@ from models.domain.example import EXAMPLE, Example
 from models.domain.ids import FileId
 from models.domain.job import JobKind, Lane
 from webapp.actions.edit_rows import MOST_AT_ONCE
+from webapp.actions.flood import refuse_flood
 from webapp.actions.ring import ring
 from webapp.actions.show_jobs import JobSeen, see
 from webapp.deps import Deps
@@ -36,9 +37,10 @@ def append_rows(
     with deps.database.write() as session:
         store = TeamStore(session, principal)
         dataset = store.dataset_for_version(dataset_id)
-        newest = store.newest_version(dataset.id)
+        newest = store.newest_version(dataset.id, passing_broken=True)
         if newest is None:
-            raise Conflict(f"{dataset.name} has no version left to add rows to. Upload the rows as a file.")
+            raise Conflict(f"{dataset.name} has no usable version to add rows to. Upload the rows as a file.")
+        refuse_flood(store, JobKind.EDIT_DATA)
         said = note or f"{len(examples)} row{'s' * (len(examples) != 1)} added"
         spec = EditDataSpec(file=FileId(newest.id), appended=examples, note=said)
         seen = see(store, store.submit(JobKind.EDIT_DATA, spec.model_dump(mode="json")))

@@ -13,6 +13,7 @@ from models.domain.ids import BaseId, FileId
 from models.domain.job import JobKind, Lane
 from models.domain.training import TrainOn
 from webapp.actions.data_reports import TokensSeen, seen_count
+from webapp.actions.flood import refuse_flood
 from webapp.actions.ring import ring
 from webapp.actions.show_jobs import JobSeen, see
 from webapp.actions.upload_file import File
@@ -54,6 +55,8 @@ def count_tokens(
         spec = wish.model_dump(mode="json")
         same = [job for job in store.data_jobs(file.id, JobKind.COUNT_TOKENS) if job.spec == spec]
         running = next((job for job in same if is_unfinished(job)), None)
+        if running is None:
+            refuse_flood(store, JobKind.COUNT_TOKENS)
         job = running or store.submit(JobKind.COUNT_TOKENS, spec)
         counting = Counting(seen=seen_count(None, job, chosen, key), job=see(store, job))
     if running is None:

@@ -11,6 +11,7 @@ from models.domain.errors import Conflict, Invalid
 from models.domain.example import EXAMPLE
 from models.domain.ids import FileId
 from models.domain.job import JobKind, Lane
+from webapp.actions.flood import refuse_flood
 from webapp.actions.ring import ring
 from webapp.actions.show_jobs import JobSeen, see
 from webapp.deps import Deps
@@ -38,6 +39,7 @@ def edit_rows(deps: Deps, principal: Principal, file_id: str, edits: Sequence[Ed
                 f"{dataset.name} has a newer version, {newest.number}: what was changed there would be lost. "
                 "Make the change in that one."
             )
+        refuse_flood(store, JobKind.EDIT_DATA)
         spec = EditDataSpec(file=FileId(file.id), edits=checked, note=note or _note(checked))
         seen = see(store, store.submit(JobKind.EDIT_DATA, spec.model_dump(mode="json")))
     ring(deps.broker, Lane.LIGHT)

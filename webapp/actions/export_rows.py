@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import chain
 
+from models.catalog.containers import ENDINGS
 from models.catalog.home import home_row, line_of
 from models.catalog.prepared import Prepared
 from models.db.store.team import TeamStore
@@ -37,6 +38,12 @@ def export_problems(deps: Deps, principal: Principal, file_id: str) -> tuple[Fil
     rows = prepared.columns("number", "problem", "field", "found", "needed")
     lines = (_line(*("" if cell is None else str(cell) for cell in row)) for row in rows if row[1] is not None)
     return file, _pieces(chain([heading], lines), opened)
+
+
+def stem_of(file: File) -> str:
+    """The name without its container: rows.csv.gz is rows."""
+    ending = max((one for one in ENDINGS if file.filename.lower().endswith(one)), key=len, default="")
+    return file.filename[: -len(ending)] if ending else file.filename
 
 
 def safe_cell(text: str) -> str:

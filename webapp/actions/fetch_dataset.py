@@ -8,6 +8,7 @@ from models.domain.data_jobs import FetchDataSpec
 from models.domain.errors import Conflict, Invalid
 from models.domain.ids import DatasetId
 from models.domain.job import JobKind, JobState, Lane
+from webapp.actions.flood import refuse_flood
 from webapp.actions.ring import ring
 from webapp.actions.show_jobs import JobSeen, see
 from webapp.deps import Deps
@@ -48,6 +49,7 @@ def fetch_dataset(
         states = (JobState.QUEUED, JobState.RUNNING)
         if any(job.spec == spec for job in store.jobs(limit=50, kinds=(JobKind.FETCH_DATA,), states=states).items):
             raise Conflict(f"{wish.reference} is on its way already. Wait for its end, or cancel that job.")
+        refuse_flood(store, JobKind.FETCH_DATA)
         seen = see(store, store.submit(JobKind.FETCH_DATA, spec))
     ring(deps.broker, Lane.LIGHT)
     return seen

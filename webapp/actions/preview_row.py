@@ -54,5 +54,5 @@ def prepared_of(file: File) -> FileRef:
     """A version's prepared rows. Raises Conflict where its check has not written them, Invalid where it is unusable."""
     must_be_usable(file)
     if file.rows_sha256 is None:
-        raise Conflict(f"{file.filename} was checked by an earlier release. Upload it again to look at its rows.")
+        raise Conflict(f"{file.filename} was checked by an earlier release. Run its gate again to look at its rows.")
     return FileRef(scope=file.scope, sha256=file.rows_sha256, filename=file.filename)

@@ -1,4 +1,7 @@
-"""Has stage 2 of the data gate run again, where it is missing or has failed. It runs by itself after every check."""
+"""Has stage 2 of the data gate run again, where it is missing or has failed. It runs by itself after every check.
+
+A version that an earlier release checked has no prepared rows: it is checked once more, which does not change it.
+"""
 
 from models.db.store.system import SystemStore
 from models.db.store.team import TeamStore
@@ -23,8 +26,9 @@ def run_gate(deps: Deps, principal: Principal, file_id: str) -> JobSeen:
         SystemStore(session).take_lease(lock_name("gate", file.id), "gate", 1)
         if any(report.kind == "gate" for report in store.reports(file.id)):
             raise Conflict(f"{file.filename} was looked through already, and its rows never change. Read its report.")
-        running = next((job for job in store.data_jobs(file.id, JobKind.GATE_DATA) if is_unfinished(job)), None)
-        job = running or store.submit(JobKind.GATE_DATA, GateDataSpec(file=FileId(file.id)).model_dump(mode="json"))
+        kind = JobKind.CHECK_DATA if file.rows_sha256 is None else JobKind.GATE_DATA
+        running = next((job for job in store.data_jobs(file.id, kind) if is_unfinished(job)), None)
+        job = running or store.submit(kind, GateDataSpec(file=FileId(file.id)).model_dump(mode="json"))
         seen = see(store, job)
     ring(deps.broker, Lane.LIGHT)
     return seen

@@ -22,7 +22,9 @@ from models.domain.example import EXAMPLE, Example
 from models.domain.job import Phase
 from models.domain.progress import PhaseBegan, Progressed
 from models.domain.reading import Reading
+from worker.data.check import MOST_MEMORY_BYTES
 from worker.data.intake import guessed, shown_raw
+from worker.data.memory import bounded_memory
 from worker.data.source import Source
 from worker.data.version_rows import VersionRows, mapped
 from worker.jobdir import JobDir, Outcome
@@ -65,7 +67,8 @@ def run(jobdir: JobDir, stop: Stop) -> Outcome:
     jobdir.say(PhaseBegan(phase=Phase.SAVING))
     try:
         told = {name: order.facts[name] for name in ("added_by", "added_at") if order.facts.get(name)}
-        made = edited(source, spec, order.facts.get("format"), told, jobdir.out / DATA, watch)
+        with bounded_memory(MOST_MEMORY_BYTES):  # it reads what strangers uploaded, as a check does
+            made = edited(source, spec, order.facts.get("format"), told, jobdir.out / DATA, watch)
     except _Stopped:
         return Outcome(status="stopped")
     except AppError as refusal:

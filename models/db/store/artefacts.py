@@ -229,7 +229,9 @@ def _insert_version(session: Session, job: Job, new: NewVersion) -> None:
         if found is None:
             raise Conflict("The dataset was deleted meanwhile, so the new version has no place. Upload it again.")
         dataset = found
-        if new.after is not None and newest_number(session, dataset.id) != new.after:
+        # Rows are added to the newest version that is not broken, wherever it stands.
+        newest = newest_number(session, dataset.id, passing_broken=new.may_try_again)
+        if new.after is not None and newest != new.after:
             kind = Overtaken if new.may_try_again else Conflict
             raise kind(
                 f"{dataset.name} got another version while this one was made from version {new.after}. "

@@ -11,6 +11,7 @@ from models.db.store.garbage import GarbageStore
 from models.db.store.links import LinksStore
 from models.db.store.people import PeopleStore
 from models.db.store.queue import QueueStore
+from models.db.store.versions import newest_number
 from models.db.tables import Adapter, BaseModel, Checkpoint, Dataset, DatasetPart, DatasetReport, DatasetVersion, Job
 from models.domain.access import System
 from models.domain.errors import NotFound
@@ -47,10 +48,12 @@ class SystemStore(QueueStore, PeopleStore, DoorsStore, LinksStore, GarbageStore,
         return list(self.session.scalars(query))
 
     def newest_file(self, file_id: str) -> DatasetVersion:
-        """The newest version of this version's dataset, itself where all others were deleted."""
+        """The newest version of this version's dataset that is not broken; itself where there is none."""
         version = self.file(file_id)
-        live = (DatasetVersion.dataset_id == version.dataset_id, DatasetVersion.deleted_at.is_(None))
-        query = select(DatasetVersion).where(*live).order_by(DatasetVersion.number.desc()).limit(1)
+        number = newest_number(self.session, version.dataset_id, passing_broken=True)
+        query = select(DatasetVersion).where(
+            DatasetVersion.dataset_id == version.dataset_id, DatasetVersion.number == number
+        )
         return self.session.scalar(query) or version
 
     def gate_report(self, version_id: str) -> DatasetReport | None:

@@ -55,10 +55,10 @@ class TeamReports(TeamData, TeamJobs):
         )
         return list(self.session.scalars(query.order_by(Job.id.desc()).limit(NEWEST_JOBS)))
 
-    def newest_version(self, dataset_id: str) -> DatasetVersion | None:
-        """The last one that was not deleted."""
+    def newest_version(self, dataset_id: str, *, passing_broken: bool = False) -> DatasetVersion | None:
+        """The last one that was not deleted; `passing_broken`: of those that may be usable."""
         self.dataset(dataset_id)
-        number = newest_number(self.session, dataset_id)
+        number = newest_number(self.session, dataset_id, passing_broken=passing_broken)
         query = select(DatasetVersion).where(DatasetVersion.dataset_id == dataset_id, DatasetVersion.number == number)
         return self.session.scalar(query)
 

@@ -76,9 +76,11 @@ def queue_job(
     return job_id
 
 
-def newest_number(session: Session, dataset_id: str) -> int:
-    """Of the versions that were not deleted; 0 where there is none."""
-    live = (DatasetVersion.dataset_id == dataset_id, DatasetVersion.deleted_at.is_(None))
+def newest_number(session: Session, dataset_id: str, *, passing_broken: bool = False) -> int:
+    """Of the versions that were not deleted; 0 where there is none. `passing_broken`: of those that may be usable."""
+    live = [DatasetVersion.dataset_id == dataset_id, DatasetVersion.deleted_at.is_(None)]
+    if passing_broken:
+        live.append(DatasetVersion.status != "error")
     return session.scalar(select(func.max(DatasetVersion.number)).where(*live)) or 0
 
 

@@ -12,7 +12,7 @@ from models.domain.training import OverLong, TrainOn
 from webapp.actions.compare_versions import compare_versions
 from webapp.actions.count_tokens import count_tokens
 from webapp.actions.data_reports import GateSeen, TokensSeen, reports_of
-from webapp.actions.export_rows import export_messages, export_problems
+from webapp.actions.export_rows import export_messages, export_problems, stem_of
 from webapp.actions.preview_row import PreviewWish, preview_row
 from webapp.actions.read_columns import read_columns
 from webapp.actions.run_gate import run_gate
@@ -107,14 +107,14 @@ def compare(parts: Parts, caller: Caller, file_id: str, body: CompareBody) -> di
 @router.get("/messages.jsonl")
 def messages(parts: Parts, caller: Caller, file_id: str) -> StreamingResponse:
     file, pieces = export_messages(parts, caller, file_id)
-    headers = {"Content-Disposition": attachment(f"{file.filename} messages.jsonl")}
+    headers = {"Content-Disposition": attachment(f"{stem_of(file)} messages.jsonl")}
     return StreamingResponse(pieces, media_type="application/jsonl", headers=headers)
 
 
 @router.get("/problems.csv")
 def problems(parts: Parts, caller: Caller, file_id: str) -> StreamingResponse:
     file, pieces = export_problems(parts, caller, file_id)
-    headers = {"Content-Disposition": attachment(f"{file.filename} problems.csv")}
+    headers = {"Content-Disposition": attachment(f"{stem_of(file)} problems.csv")}
     return StreamingResponse(pieces, media_type="text/csv; charset=utf-8", headers=headers)
 
 
