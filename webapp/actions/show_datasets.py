@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from models.db.store.team import TeamStore
+from models.db.store.team_data import files_used
 from models.db.tables import Dataset, DatasetVersion, Job
 from models.domain.access import Kind, Object, Principal, Verb, can
 from models.domain.dataset import Check, CheckState
@@ -152,8 +153,7 @@ def _check(version: DatasetVersion, jobs: dict[str, Job]) -> Check:
 
 
 def _run(job: Job, bases: dict[str, str], number_of: dict[str, int]) -> Run:
-    data = job.spec["data"]
-    used = {number_of.get(data.get(field)) for field in ("training_file", "validation_file")}
+    used = {number_of.get(file) for file in files_used(job.spec["data"])}
     return Run(
         job=job,
         base_name=bases.get(job.spec.get("base", "")),

@@ -1,10 +1,10 @@
 """TeamStore's datasets and files (versions)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, String, and_, cast, func, or_, select
 
 from models.db.store.scope import Page, Scoped, absent
 from models.db.store.versions import NewFile, insert_version
@@ -16,6 +16,17 @@ from models.domain.job import JobKind
 
 _TRAINING_FILE = Job.spec[("data", "training_file")].as_string()
 _VALIDATION_FILE = Job.spec[("data", "validation_file")].as_string()
+_MIXED = Job.spec[("data", "rows", "mixed")]
+
+
+def files_used(data: Mapping[str, Any]) -> set[str]:
+    """The files of a training's `data`, mixed ones and the one to validate with among them."""
+    files = (data.get("training_file"), data.get("validation_file"), *_mixed_in((data.get("rows") or {}).get("mixed")))
+    return {file for file in files if file}
+
+
+def _mixed_in(mixed: Sequence[Mapping[str, Any]] | None) -> list[str]:
+    return [each["file"] for each in mixed or ()]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,15 +127,17 @@ class TeamData(Scoped):
 
     def trainings_on(self, dataset_id: str) -> list[Job]:
         """The team's trainings that used any version of the dataset, deleted versions too; newest first."""
-        uses = self._uses(list(self._datasets_of_files([dataset_id])))
-        return list(self.session.scalars(select(Job).where(uses).order_by(Job.id.desc())))
+        files = self._datasets_of_files([dataset_id])
+        jobs = self.session.scalars(select(Job).where(self._may_use(list(files))).order_by(Job.id.desc()))
+        return [job for job in jobs if not files.keys().isdisjoint(files_used(job.spec["data"]))]
 
     def training_counts(self, dataset_ids: Sequence[str]) -> dict[str, int]:
         """How many of the team's trainings used any version of each dataset. Reads no whole job: there are many."""
         dataset_of = self._datasets_of_files(dataset_ids)
         counts = dict.fromkeys(dataset_ids, 0)
-        query = select(_TRAINING_FILE, _VALIDATION_FILE).where(self._uses(list(dataset_of)))
-        for files in self.session.execute(query):
+        query = select(_TRAINING_FILE, _VALIDATION_FILE, _MIXED).where(self._may_use(list(dataset_of)))
+        for training, validation, mixed in self.session.execute(query):
+            files = (training, validation, *_mixed_in(mixed))
             for dataset_id in {dataset_of[file] for file in files if file in dataset_of}:
                 counts[dataset_id] += 1
         return counts
@@ -135,12 +148,13 @@ class TeamData(Scoped):
         )
         return {file: dataset for file, dataset in self.session.execute(query)}  # noqa: C416 - rows, not pairs
 
-    def _uses(self, file_ids: Sequence[str]) -> ColumnElement[bool]:
+    def _may_use(self, file_ids: Sequence[str]) -> ColumnElement[bool]:
+        """All trainings on these files, and every other mix: what a list holds, databases ask in different words."""
         return and_(
             Job.kind == JobKind.TRAIN,
             Job.deleted_at.is_(None),
             self.within(Job.team_id),
-            or_(_TRAINING_FILE.in_(file_ids), _VALIDATION_FILE.in_(file_ids)),
+            or_(_TRAINING_FILE.in_(file_ids), _VALIDATION_FILE.in_(file_ids), cast(_MIXED, String).contains("file-")),
         )
 
     def checks_of(self, file_ids: Sequence[str]) -> dict[str, Job]:
