@@ -119,7 +119,8 @@ def _header(records: Iterator[list[str]], lines: _Lines) -> list[str]:
     try:
         check_cells(names)
     except Unreadable as reason:
-        raise _no_header(reason.found) from None
+        is_utf8 = reason.problem is not Problem.INVALID_UTF8
+        raise _no_header(reason.found if is_utf8 else "bytes that are no UTF-8 text") from None
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise _no_header(f'two columns named "{twice[:60]}"')

@@ -64,29 +64,34 @@ def judged(row: Any, number: int, entry: Format) -> Example | RowProblem:
 
 def check_cells(value: Any, field: str = "") -> None:
     """Depth, and each text's size and characters; raises Unreadable. A loop, not recursion: the value may be deep."""
-    waiting = [(value, 1)]
+    waiting = [([value], 0)]
     while waiting:
-        each, depth = waiting.pop()
-        if depth > DEEPEST:
+        values, depth = waiting.pop()
+        if depth >= DEEPEST and values:
             raise too_deep(field)
-        if isinstance(each, dict):
-            for key, inner in each.items():
-                check_text(key, field)
-                waiting.append((inner, depth + 1))
-        elif isinstance(each, list):
-            waiting += [(inner, depth + 1) for inner in each]
-        elif isinstance(each, str):
-            check_text(each, field)
+        for each in values:
+            kind = type(each)
+            if kind is str:
+                check_text(each, field)
+            elif kind is dict:
+                for key in each:
+                    check_text(key, field)
+                waiting.append((each.values(), depth + 1))
+            elif kind is list:
+                waiting.append((each, depth + 1))
 
 
 def check_text(text: str, field: str = "") -> None:
     if "\0" in text:
         raise nul(field)
-    try:
-        size = len(text) if text.isascii() else len(text.encode("utf-8"))
-    except UnicodeEncodeError as fault:
-        found = f"half a character (\\u{ord(text[fault.start]):04x})"
-        raise Unreadable(Problem.INVALID_UTF8, found, "whole characters", field) from None
+    if text.isascii():
+        size = len(text)
+    else:
+        try:
+            size = len(text.encode("utf-8"))
+        except UnicodeEncodeError as fault:
+            found = f"half a character (\\u{ord(text[fault.start]):04x})"
+            raise Unreadable(Problem.INVALID_UTF8, found, "whole characters", field) from None
     if size > LARGEST_CELL_BYTES:
         raise Unreadable(Problem.CELL_TOO_LARGE, f"a text of {size:,} bytes", "texts of at most 64 KB each", field)
 

@@ -135,7 +135,7 @@ def test_a_quote_that_does_not_end_is_said(tmp_path):
     ("header", "said"),
     [
         (b"a,b,a\n1,2,3\n", "two columns"),
-        (b"\xff\xfa,b\n1,2\n", "half a character"),
+        (b"\xff\xfa,b\n1,2\n", "no UTF-8 text"),
         (b'"a,b\n1,2\n', "holds"),
         (b"\0,b\n1,2\n", "NUL"),
         (b",".join([b"c%d" % n for n in range(2000)]) + b"\n1\n", "2,000 columns"),

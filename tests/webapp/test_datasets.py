@@ -203,6 +203,15 @@ def test_a_hostile_row_is_shown_as_one_that_cannot_be_read(quick_house):
     assert raw.rows[3].raw == '{"a": "\ufffd\ufffd"}' and raw.rows[-2].raw == "{"
 
 
+def test_a_search_looks_into_both_answers_of_a_pair(quick_house):
+    anna = quick_house.person()
+    pairs = [{"prompt": "Which?", "chosen": f"left {n}", "rejected": f"right {n}"} for n in range(3)]
+    dataset = checked(quick_house, anna, "\n".join(map(json.dumps, pairs)).encode())
+    for words, rows in (("left 1", [2]), ("RIGHT 2", [3]), ("which? right", [1, 2, 3]), ("rejected", [])):
+        page = get(quick_house, anna, f"/{dataset}/rows", search=words).json()
+        assert [row["row"] for row in page["data"]] == rows
+
+
 def many_rows(tmp_path, count: int) -> bytes:
     """Prepared rows, written as the intake writes them; every row's number is three times its place."""
     writer = PreparedWriter(tmp_path / "many.parquet")

@@ -244,6 +244,11 @@ def test_a_person_may_overrule_the_format_and_map_the_columns(tmp_path):
     assert report.confidence == 0.0 and report.others[0][0] == "alpaca"
 
 
+def test_a_format_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(Invalid, match="no format"):
+        prepared(tmp_path, ("x.jsonl", GOOD), format="nothing")
+
+
 def test_the_whole_file_decides_and_not_its_first_rows(tmp_path):
     first, rest = '{"text": "a stray"}', GOOD
     report, rows = prepared(tmp_path, ("x.jsonl", lines(*[first] * 400, *[rest] * 500)))

@@ -36,6 +36,7 @@ def prepare(files: Files, reading: Reading, destination: Path, *, watch: Watch =
     `watch` is told the bytes read so far, of all files together, and may raise to stop. Raises Invalid with code
     `invalid_file` for an empty or foreign file, or rows that no format fits.
     """
+    check_format(reading.format)
     name = reading.format or guessed(files, reading)
     intake = _Intake(files, reading, name, destination)
     ranking = intake.run(watch)
@@ -46,6 +47,12 @@ def prepare(files: Files, reading: Reading, destination: Path, *, watch: Watch =
             intake = _Intake(files, reading, ranking[0][0], destination)
             ranking = intake.run(watch)
     return intake.report(ranking)
+
+
+def check_format(name: str | None) -> None:
+    """Raises Invalid for one that is not there; None is found out."""
+    if name is not None and name not in FORMATS:
+        raise Invalid(f'there is no format "{name[:40]}"; choose one of {", ".join(FORMATS)}.', param="format")
 
 
 def guessed(files: Files, reading: Reading) -> str | None:

@@ -16,10 +16,10 @@ from typing import Any
 from models.catalog.formats import FORMATS
 from models.catalog.mapping import in_columns
 from models.catalog.rows import RowProblem, judged
-from models.domain.errors import AppError, Invalid
+from models.domain.errors import AppError
 from models.domain.preview import ColumnsSeen, MappedRow
 from models.domain.reading import Reading
-from worker.data.intake import ROWS_TO_GUESS_BY, shown_raw
+from worker.data.intake import ROWS_TO_GUESS_BY, check_format, shown_raw
 from worker.data.memory import POOL
 from worker.data.shapes import MOST_COLUMNS, Shapes
 from worker.data.version_rows import Files, RowRead, VersionRows
@@ -47,10 +47,7 @@ def main() -> None:
 
 def peek(files: Files, reading: Reading, shown: int) -> ColumnsSeen:
     """Columns and format of the first rows of all, and the first `shown` of them. Raises Invalid as `prepare` does."""
-    if reading.format is not None and reading.format not in FORMATS:
-        raise Invalid(
-            f'there is no format "{reading.format[:40]}"; choose one of {", ".join(FORMATS)}.', param="format"
-        )
+    check_format(reading.format)
     whole = VersionRows(files, reading)
     first = list(islice(whole, ROWS_TO_GUESS_BY))
     shapes = Shapes(frozenset())

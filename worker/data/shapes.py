@@ -13,6 +13,7 @@ from models.domain.reports import Column
 
 MOST_SHAPES = 1000
 MOST_COLUMNS = 200
+LONGEST_NAME = 200
 MOST_KEY_CHARACTERS = 4096
 _FLAT = frozenset({str, int, float, bool, type(None)})
 _FORMATS = tuple(FORMATS.values())
@@ -71,13 +72,13 @@ class Shapes:
         return sorted(means, key=lambda each: -each[1])
 
     def columns(self) -> tuple[Column, ...]:
-        """In the order of their first row."""
+        """In the order of their first row; names that nobody could read are left out."""
         columns: Counter[str] = Counter()
         for shape in self._shapes.values():
             for name in shape.keys:
                 columns[name] += shape.rows
         columns.update(self._rest_columns)
-        known = list(columns.items())[:MOST_COLUMNS]
+        known = [each for each in columns.items() if len(each[0]) <= LONGEST_NAME][:MOST_COLUMNS]
         return tuple(Column(name=name, rows=rows, is_read=name in self._read) for name, rows in known)
 
     def _shape(self, row: Mapping[str, Any], understood: Mapping[str, Any]) -> Shape:
