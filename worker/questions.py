@@ -8,9 +8,11 @@ import json
 import queue
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from importlib import import_module
 from typing import Any, assert_never
 
 import structlog
@@ -40,8 +42,9 @@ class Questions:
             self._sandboxes.put(sandbox)
 
     def warm_up(self) -> None:
-        """Start the first child now, so that the first preview does not wait for it."""
+        """Start the first child and load what reads rows now, so that the first preview does not wait for them."""
         self._all[-1].start()
+        threading.Thread(target=import_module, args=("pyarrow.parquet",), name="warm", daemon=True).start()
 
     def answer(self, question: Question) -> Answered | None:
         """None where it is too late to answer. The door where every fault becomes an error that can be told."""
