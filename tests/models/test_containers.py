@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from models.catalog import containers
+from models.catalog import inflating
 from models.catalog.containers import CONTAINERS, ENDINGS, opened
 from models.catalog.formats.base import Problem
 from models.catalog.json_text import decoded, slowly_decoded
@@ -196,7 +196,7 @@ def test_a_damaged_or_endless_gzip_file_is_refused(tmp_path, monkeypatch):
     assert "damaged" in refusal(tmp_path, "x.jsonl.gz", packed[:100] + b"\0\0\0\0" + packed[104:])
     assert "in a gzip archive" in refusal(tmp_path, "x.jsonl.gz", gzip.compress(packed))
     assert "damaged" in refusal(tmp_path, "x.jsonl.gz", packed + b"junk")
-    monkeypatch.setattr(containers, "MOST_INFLATED_BYTES", 100_000)
+    monkeypatch.setattr(inflating, "MOST_INFLATED_BYTES", 100_000)
     assert "unpacks to more than" in refusal(tmp_path, "x.jsonl.gz", packed)
 
 

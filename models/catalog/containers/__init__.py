@@ -8,7 +8,6 @@ import io
 import os
 import pkgutil
 import tempfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -16,17 +15,12 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
 from models.catalog.containers.base import CHUNK_BYTES, Container, no_rows
+from models.catalog.inflating import GZIP_MARK, Inflated
 from models.catalog.rows import Row
-from models.domain.errors import Code, Invalid, TooLarge
+from models.domain.errors import Code, Invalid
 
 GZIP_ENDING = ".gz"
-MOST_INFLATED_BYTES = 10 * 1024**3
-MOST_RATIO = 200  # text shrinks 3 to 30 times; deflate can do 1,032
-BYTES_BEFORE_RATIO = 32 * 1024**2
 
-MOST_MEMBERS = 100_000  # of 20 bytes each, a file could hold millions of empty ones
-
-_GZIP = b"\x1f\x8b"
 _BEGINNINGS = {
     b"PK\x03\x04": "a zip archive or an Office file",
     b"%PDF": "a PDF file",
@@ -81,7 +75,7 @@ class Opened:
 def opened(filename: str, path: Path) -> Iterator[Opened]:
     """The file, inflated as it is read. Raises Invalid for what is empty, foreign or not what its name says."""
     with path.open("rb", buffering=0) as stored:
-        is_gzip = stored.read(len(_GZIP)) == _GZIP
+        is_gzip = stored.read(len(GZIP_MARK)) == GZIP_MARK
         stored.seek(0)
         if not is_gzip:
             with io.BufferedReader(stored, CHUNK_BYTES) as file:
@@ -99,74 +93,6 @@ def opened(filename: str, path: Path) -> Iterator[Opened]:
                 yield Opened(container, cast(BinaryIO, whole), stored)
 
 
-class Inflated(io.RawIOBase):
-    """What a gzip file holds, bounded: raises TooLarge for a bomb and Invalid for a damaged file. Seeks to 0 only."""
-
-    def __init__(self, stored: io.FileIO) -> None:
-        self._stored = stored
-        self._begin()
-
-    def _begin(self) -> None:
-        self._stored.seek(0)
-        self._member = zlib.decompressobj(wbits=31)
-        self._waiting = b""
-        self._taken = self._given = self._members = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._given
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        if whence == io.SEEK_CUR and offset == 0:
-            return self._given
-        if (offset, whence) != (0, io.SEEK_SET):
-            raise io.UnsupportedOperation("a gzip file is read from its beginning")
-        self._begin()
-        return 0
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        data = self._next(len(buffer))
-        buffer[: len(data)] = data
-        self._given += len(data)
-        if self._given > MOST_INFLATED_BYTES:
-            raise _bomb(f"more than {MOST_INFLATED_BYTES // 1024**3} GB")
-        if self._given > max(BYTES_BEFORE_RATIO, MOST_RATIO * self._taken):
-            raise _bomb(f"more than {MOST_RATIO} times its own size")
-        return len(data)
-
-    def _next(self, most: int) -> bytes:
-        while True:
-            if self._member.eof:  # several members may follow each other; zeros may fill the end
-                self._waiting = (self._member.unused_data or self._waiting).lstrip(b"\0")
-                self._waiting = self._waiting or self._take().lstrip(b"\0")
-                if not self._waiting:
-                    return b""
-                self._members += 1
-                if self._members > MOST_MEMBERS:
-                    raise _damaged(f"it has more than {MOST_MEMBERS:,} members")
-                self._member = zlib.decompressobj(wbits=31)
-            self._waiting = self._waiting or self._take()
-            if not self._waiting:
-                raise _damaged("it breaks off")
-            try:
-                data = self._member.decompress(self._waiting, most)
-            except zlib.error as fault:
-                raise _damaged(str(fault)) from None
-            self._waiting = self._member.unconsumed_tail
-            if data:
-                return data
-
-    def _take(self) -> bytes:
-        chunk = self._stored.read(1 << 16) or b""
-        self._taken += len(chunk)
-        return chunk
-
-
 def _container_of(filename: str, file: BinaryIO) -> Container:
     beginning = file.read(CHUNK_BYTES)
     file.seek(0)
@@ -175,7 +101,7 @@ def _container_of(filename: str, file: BinaryIO) -> Container:
     for mark, kind in _BEGINNINGS.items():
         if beginning.startswith(mark):
             raise Invalid(f"the file is {kind}; {_needed()} Convert it first.", code=Code.INVALID_FILE)
-    if beginning.startswith(_GZIP):
+    if beginning.startswith(GZIP_MARK):
         raise Invalid("the file is a gzip archive in a gzip archive; pack it once.", code=Code.INVALID_FILE)
     ending = PurePosixPath(filename.lower().removesuffix(GZIP_ENDING)).suffix
     named = next((each for each in CONTAINERS.values() if ending in each.suffixes), None)
@@ -197,14 +123,3 @@ _BY_CONTENT = [CONTAINERS[name] for name in ("parquet", "json", "jsonl")]
 
 def _needed() -> str:
     return f"training rows come as {', '.join(each.title for each in CONTAINERS.values())}, each also in gzip."
-
-
-def _bomb(size: str) -> TooLarge:
-    return TooLarge(
-        f"the gzip archive unpacks to {size}, which is refused. Upload the file as it is, or in parts.",
-        code=Code.INVALID_FILE,
-    )
-
-
-def _damaged(why: str) -> Invalid:
-    return Invalid(f"the gzip archive is damaged: {why[:100]}. Pack it again.", code=Code.INVALID_FILE)
