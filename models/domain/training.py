@@ -87,7 +87,7 @@ class RowsSpec(Spec):
     )
     drop_duplicates: bool = Field(
         default=False,
-        title="Leave out exact duplicates",
+        title="Leave out duplicates",
         description="Of rows that say exactly the same, only the first is trained on.",
     )
     most_rows: int | None = Field(

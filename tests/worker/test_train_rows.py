@@ -304,3 +304,13 @@ def test_sequences_come_back_as_they_were_rendered(inputs):
     text = found.tokenizer.decode([token for token, is_trained in zip(
         found.training[0].ids, found.training[0].trained, strict=True) if is_trained])  # fmt: skip
     assert text == "twofour"
+
+
+def test_texts_that_are_too_long_are_trained_on_in_pieces_where_that_is_wished(inputs):
+    place = inputs([{"text": f"{number} " + "word " * 20} for number in range(10)])
+    wish = {"max_length": 40, "validation_fraction": 0}
+    assert place.refusal(data=wish).code is Code.MASK
+    found = place.read(data={**wish, "over_long": "split_text"})
+    assert len(found.training) == 30 and max(found.lengths) <= 40 and "too_long" not in found.left_out
+    whole = "".join(found.tokenizer.decode(each.ids, skip_special_tokens=True) for each in found.training[:3])
+    assert whole.startswith("0 word word") and whole.count("word") == 20

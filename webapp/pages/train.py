@@ -185,7 +185,8 @@ def _advanced(form: Form) -> tuple[gr.Button, gr.HTML]:
         button = gr.Button(
             "99th percentile", size="sm", variant="secondary", elem_classes="tr-percentile", interactive=False
         )  # fmt: skip
-        return button, _note("train_note.html", note="")
+        note = render("train_note.html", note="", problem=None)
+        return button, gr.HTML(note, padding=False, elem_classes=["tr-flat", "tr-percentile-note"])
 
 
 def _yaml_box() -> tuple[gr.Textbox, gr.Button, gr.HTML]:

@@ -13,9 +13,8 @@ from webapp.actions.data_reports import StageState, TokensSeen
 from webapp.actions.show_training_choices import TrainingChoices
 from webapp.pages.train_form import Form
 from webapp.pages.train_seen import Seen
-from webapp.views import train_mix, train_wish, train_yaml
+from webapp.views import lengths, train_mix, train_wish, train_yaml
 from webapp.views.form import Slot, note_of
-from webapp.views.lengths import histogram
 from webapp.views.markup import number, render
 from webapp.views.train_wish import BY_FILE, FIELDS, FILE, NAME, PRESET, VALIDATION, VALIDATION_FILE, Typed
 
@@ -76,7 +75,7 @@ def card_of(seen: Seen | None, typed: Typed | None = None) -> Markup:
         tokens=tokens,
         trained_share=_percent(tokens.trained_tokens / tokens.tokens) if tokens and tokens.tokens else "",
         over_long=_over_long(seen) if seen and tokens else "",
-        lengths=histogram(seen.lengths, max_length=spec.data.max_length) if seen and spec else "",
+        lengths=lengths.histogram(seen.lengths, max_length=spec.data.max_length) if seen and spec else "",
         counting=_counting(estimate.counted) if estimate else None,
         remarks=[one[:1].upper() + one[1:] for one in remarks],
         why=AS_YOU_TYPE if seen is None or estimate else CORRECT_FIRST,
@@ -197,7 +196,9 @@ def _field_note(slot: Slot, preset: Preset, differs: frozenset[str], problems: M
 def _percentile_note(seen: Seen) -> str:
     """What the button beside the longest row would set, or why it cannot yet."""
     if seen.percentile_99 is not None:
-        return f"99 % of the sequences have up to {number(seen.percentile_99)} tokens."
+        found = lengths.percentile(seen.lengths, 99)
+        reads = f"; this base reads up to {number(seen.percentile_99)}" if found > seen.percentile_99 else ""
+        return f"99 % of the sequences have up to {number(found)} tokens{reads}."
     counted = seen.estimate.counted if seen.estimate else ()
     if any(one.state is StageState.FAILED for one in counted):
         return "The tokens could not be counted; the summary says why."
