@@ -34,9 +34,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("processes"))
 
 
+gc.disable()  # until all tests are collected: what they import stays, and looking through it took seconds each time
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """What is imported by now stays. With torch and Gradio each full collection took a second over it."""
     gc.freeze()
+    gc.enable()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -7,7 +7,6 @@ How a child starts, and what it is given, is for `tests/worker/test_child.py` an
 
 import atexit
 import functools
-import gc
 import os
 import signal
 import subprocess
@@ -83,11 +82,12 @@ def nursery() -> Nursery:
 
 
 def _main() -> None:
-    import worker.child
-    import worker.merge.run
-    import worker.train.run  # noqa: F401 - what a child would import by itself
+    from worker.importing import importing
 
-    gc.freeze()  # what is loaded stays: a child that collects looks at its own things only
+    with importing():
+        import worker.child
+        import worker.merge.run
+        import worker.train.run  # noqa: F401 - what a child would import by itself
     for line in sys.stdin:
         match line.split():
             case ["poll", pid]:

@@ -1,5 +1,6 @@
 """Runs the web process until SIGTERM or SIGINT. One process a replica: more would each need their own streams."""
 
+import gc
 import logging
 import os
 import sys
@@ -28,9 +29,13 @@ def serve(settings: Settings, fd: int | None = None) -> None:
     deps = Deps.open(settings)
     if KEPT not in os.environ:  # `up` says it itself, once a start
         threading.Thread(target=say_setup_link, args=(deps,), daemon=True).start()
+    gc.disable()  # Gradio's modules and our pages all stay: no request has to look for garbage among them
+    app = make_app(deps, with_pages=True)
+    gc.freeze()
+    gc.enable()
     try:
         uvicorn.run(
-            make_app(deps, with_pages=True),
+            app,
             host=settings.host,
             port=settings.port,
             fd=fd,

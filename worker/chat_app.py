@@ -27,6 +27,7 @@ from models.infra.storage import Storage
 from models.infra.streams import Streams
 from worker.cache import Cache
 from worker.device_cap import cap_device_memory
+from worker.importing import importing
 from worker.jobs_app import wait_until_migrated
 from worker.logs import log_plainly
 from worker.presence import Presence
@@ -64,7 +65,8 @@ def main() -> None:
 
 def build(settings: Settings) -> tuple[Celery, Callable[[], None]]:
     """The Celery application with its one task, and what ends the engine."""
-    from worker.chat.engine import Engine  # loads torch: after the thread settings are in the environment
+    with importing():
+        from worker.chat.engine import Engine  # loads torch: after the thread settings are in the environment
 
     streams = Streams(settings.redis_py_url)
     cache = Cache(settings, Storage(settings.storage))

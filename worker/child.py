@@ -22,6 +22,7 @@ from typing import assert_never
 from models.domain.errors import AppError, Code, JobFailed
 from models.domain.job import JobKind
 from worker.device_cap import cap_device_memory
+from worker.importing import importing
 from worker.jobdir import JobDir, Order, Outcome
 from worker.stop import Stop
 
@@ -113,27 +114,28 @@ def _attempt(jobdir: JobDir, order: Order, stop: Stop) -> Outcome:
 
 
 def _run(jobdir: JobDir, kind: JobKind, stop: Stop) -> Outcome:
-    match kind:
-        case JobKind.TOY:
-            from worker.toy import run
-        case JobKind.CHECK_DATA:
-            from worker.data.check import run
-        case JobKind.GATE_DATA:
-            from worker.data.gate.run import run
-        case JobKind.COUNT_TOKENS:
-            from worker.data.counts import run
-        case JobKind.EDIT_DATA:
-            from worker.data.editing import run
-        case JobKind.FETCH_DATA:
-            from worker.data.fetched import run
-        case JobKind.ADD_BASE:
-            from worker.bases.convert import run
-        case JobKind.TRAIN:
-            from worker.train.run import run
-        case JobKind.MERGE:
-            from worker.merge.run import run
-        case _:
-            assert_never(kind)
+    with importing():
+        match kind:
+            case JobKind.TOY:
+                from worker.toy import run
+            case JobKind.CHECK_DATA:
+                from worker.data.check import run
+            case JobKind.GATE_DATA:
+                from worker.data.gate.run import run
+            case JobKind.COUNT_TOKENS:
+                from worker.data.counts import run
+            case JobKind.EDIT_DATA:
+                from worker.data.editing import run
+            case JobKind.FETCH_DATA:
+                from worker.data.fetched import run
+            case JobKind.ADD_BASE:
+                from worker.bases.convert import run
+            case JobKind.TRAIN:
+                from worker.train.run import run
+            case JobKind.MERGE:
+                from worker.merge.run import run
+            case _:
+                assert_never(kind)
     return run(jobdir, stop)
 
 
