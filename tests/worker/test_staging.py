@@ -168,6 +168,19 @@ def laid(source: Source) -> bytes:
     return path.read_bytes()
 
 
+def test_mixed_datasets_lie_beside_the_first_in_their_order(bench):
+    base = bench.add_base()
+    first, *others = (bench.add_file(f"{name}.jsonl", status="processed") for name in ("first", "one", "two"))
+    job, jobdir = bench.train(base, training_file=first, rows={"mixed": [{"file": file} for file in others]})
+    stage(bench.shelf(job, jobdir), job, jobdir)
+    laid = [Source(jobdir.inputs / name).facts.version for name in ("train", "mixed-1", "mixed-2")]
+    assert laid == [first, *others]
+    broken = bench.add_file("broken.jsonl", status="error", status_details="Row 1 is empty.")
+    job, jobdir = bench.train(base, training_file=first, rows={"mixed": [{"file": broken}]})
+    with pytest.raises(JobFailed, match=r"broken.jsonl cannot be used: Row 1 is empty\."):
+        stage(bench.shelf(job, jobdir), job, jobdir)
+
+
 def test_a_file_known_to_be_broken_fails_the_training_in_words(bench):
     rows = bench.add_file("rows.jsonl", status="error", status_details="row 3 is no JSON.")
     job, jobdir = bench.train(bench.add_base(), training_file=rows)

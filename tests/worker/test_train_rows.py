@@ -20,7 +20,8 @@ from models.domain.training import MixedFile, RowsSpec, TrainingSpec
 from tests.sources import write_source
 from tests.text_bases import TOOL_ROW, row
 from tests.tiny import tiny_base
-from worker.data.source import FACTS, GATE, ROWS, SourceFacts
+from worker.data.gate.run import check
+from worker.data.source import FACTS, GATE, ROWS, Source, SourceFacts
 from worker.train.inputs import Rows, TrainingFacts, read_inputs
 from worker.train.rows import Candidates, select
 
@@ -68,7 +69,11 @@ class Inputs:
         path = self.folder / name / GATE
         table = {"number": pa.array(range(1, len(groups) + 1), pa.int64()), "near_group": pa.array(groups, pa.int64())}
         pq.write_table(pa.table(table), path)
-        self._facts(name, gate_sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+        self.sealed(name)
+
+    def sealed(self, name: str) -> None:
+        """The report there is belongs to the version."""
+        self._facts(name, gate_sha256=hashlib.sha256((self.folder / name / GATE).read_bytes()).hexdigest())
 
     def read(self, *, gates=None, weights: tuple[float, ...] = (), data: dict | None = None, **rows) -> Rows:
         mixed = [{"file": f"file-{n}", "weight": weight} for n, weight in enumerate(weights or (1.0,) * self.mixed)]
@@ -314,3 +319,20 @@ def test_texts_that_are_too_long_are_trained_on_in_pieces_where_that_is_wished(i
     assert len(found.training) == 30 and max(found.lengths) <= 40 and "too_long" not in found.left_out
     whole = "".join(found.tokenizer.decode(each.ids, skip_special_tokens=True) for each in found.training[:3])
     assert whole.startswith("0 word word") and whole.count("word") == 20
+
+
+def test_what_the_gate_finds_nearly_the_same_is_kept_together(inputs):
+    said = "please look at the invoice of the {} delivery to the warehouse at the harbour and say whether it was paid"
+    answer = "It was paid in full on the day it came, as the ledger of the harbour office shows on its second page."
+    rows = [row(said.format(town), answer) for town in ("Genoa", "Malta", "Porto")]
+    place = inputs([*questions(27), *rows])
+    source = Source(place.folder / "train")
+    report = check(source.prepared(), place.folder / "train" / GATE)
+    assert (report.near_groups, report.near_rows) == (1, 3)
+    place.sealed("train")
+    wish = {"kept_together": "near_duplicates", "data": {"validation_fraction": 0.3}}
+    sides = [place.read(**wish, split_seed=seed) for seed in range(8)]
+    alike = [[sum("invoice" in word for word in words(found, side)) for side in ("training", "validation")]
+             for found in sides]  # fmt: skip
+    assert all(sorted(both) == [0, 3] for both in alike)
+    assert {both[1] for both in alike} == {0, 3}
