@@ -233,6 +233,12 @@ TOKENS: dict[str, Words] = {
         "Only some of the row's answers can be learned from; the others are context.",
         "Look at the row's preview to see which.",
     ),
+    "unknown_characters": _warning(
+        "Characters that the base does not know",
+        "The base's tokenizer has no tokens for some characters of the row: it leaves them out, or writes one token "
+        "for all of them.",
+        "Choose another base if they matter.",
+    ),
     "over_long": _warning(
         "Longer than the maximum",
         "A sequence of the row has more tokens than the maximum length, so a run leaves it out by default.",

@@ -1,5 +1,6 @@
 """What the page shows of a row is, token by token, what a training of it uses; or the row is named with its reason."""
 
+import json
 from datetime import datetime
 from pathlib import Path
 
@@ -254,3 +255,21 @@ def test_a_row_too_long_for_a_page_is_shown_in_part_and_says_so(homes):
     seen = shown(homes, "chatml", Text(text="x. " * MOST_PIECES), max_length=131_072)
     assert len(seen.sequences[0].pieces) == MOST_PIECES < seen.sequences[0].tokens
     assert "only the first 20,000 tokens" in seen.notes[-1]
+
+
+def test_characters_that_the_tokenizer_has_no_token_for_are_named(homes):
+    said = "this base's tokenizer has no tokens for some characters of this row."
+    assert said in shown(homes, "words", Text(text="The 猫 stood.")).notes
+    assert said in shown(homes, "words", Conversation(turns=turns("Wer?", "Süß."))).notes
+    for name, text in (("words", "The heron stood."), ("chatml", "The 猫 stood.")):
+        assert said not in shown(homes, name, Text(text=text)).notes
+
+
+def test_an_unknown_token_among_the_tokens_is_named(tmp_path):
+    folder = text_base(tmp_path, "mistral_like", pieces="words", unk_token="<pad>")
+    content = json.loads((folder / "tokenizer.json").read_text())
+    content["model"]["unk_token"] = "<pad>"
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    renderer = Renderer.from_folder(folder)
+    kinds = [renderer.render(Text(text=text))[0].note_kinds for text in ("The 猫.", "The cat.", "A <pad> here.")]
+    assert kinds == [("unknown_characters",), (), ()]

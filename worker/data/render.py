@@ -26,6 +26,7 @@ from worker.data.turns import continued, opening_turns, trained_turns, without_o
 from worker.data.vanished import check_nothing_vanished
 
 UNROLLED = ("unrolled", "one sequence per answer: this base's template writes earlier turns differently.")
+UNKNOWN = ("unknown_characters", "this base's tokenizer has no tokens for some characters of this row.")
 TRAINED_IN_PART = ("trained_in_part", "turns after the last trained answer are left out.")
 
 
@@ -52,7 +53,8 @@ class Renderer:
         self, base: BaseFolder, *, now: Callable[[], datetime] = datetime.now, shows_texts: bool = False
     ) -> None:
         self.tokenizer = base.tokenizer
-        self._tokens = Tokens(base.tokenizer, shows_texts=shows_texts)
+        unknown = base.special_tokens.get("unk_token")
+        self._tokens = Tokens(base.tokenizer, unknown=unknown, shows_texts=shows_texts)
         self.special_tokens = base.special_tokens
         eos = base.special_tokens.get("eos_token")
         eos_id = base.tokenizer.token_to_id(eos) if eos is not None else None
@@ -224,6 +226,8 @@ class Renderer:
             )  # fmt: skip
             if not is_one:
                 sequence = sequence.noted(*UNROLLED)
+            if self._tokens.has_unknown(last.encoded, last.text):
+                sequence = sequence.noted(*UNKNOWN)
             if trained[-1] + 1 < len(talk.turns):
                 sequence = sequence.noted(*TRAINED_IN_PART)
             if last.is_stop_added:
@@ -291,7 +295,8 @@ class Renderer:
         encoded, text = self._tokens.encode(example.text, add_special_tokens=True), self._tokens.framed(example.text)
         if encoded.ids[-1:] != [self.eos_token_id]:
             encoded, text = self._ended(encoded), text + self.eos_token
-        return stretch(encoded, text)
+        whole = stretch(encoded, text)
+        return whole.noted(*UNKNOWN) if self._tokens.has_unknown(encoded, text) else whole
 
     def _decode(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=False)

@@ -79,6 +79,7 @@ def parts_of(whole: Rendered, max_length: int, decode: Callable[[list[int]], str
     for number, (start, end) in enumerate(pairwise(cuts), start=1):
         part = encoded.part(start, end)
         text = "".join(part.texts) if part.texts else decode(part.ids)
-        sequence = stretch(part, text).noted("text_split", note)
+        sequence = replace(stretch(part, text), notes=whole.notes, note_kinds=whole.note_kinds)
+        sequence = sequence.noted("text_split", note)
         parts.append(Written(label=f"part {number}", sequence=sequence, is_used=True))
     return parts

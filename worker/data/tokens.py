@@ -7,6 +7,8 @@ from tokenizers import Encoding, Tokenizer
 
 from models.domain.errors import Code, Invalid
 
+STRANGE = "\N{OTTER}"  # stands for what a tokenizer may not know
+
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
@@ -34,9 +36,13 @@ class Tokens:
     `shows_texts`: encode the text of each token too, which takes longer. The ids are the same.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, shows_texts: bool = False) -> None:
+    def __init__(self, tokenizer: Tokenizer, *, unknown: str | None = None, shows_texts: bool = False) -> None:
         self._tokenizer = tokenizer
         self.shows_texts = shows_texts
+        self._unknown = unknown
+        self._unknown_id = tokenizer.token_to_id(unknown) if unknown is not None else None
+        known, strange = (tokenizer.encode(text, add_special_tokens=False).ids for text in ("a", f"a{STRANGE}"))
+        self._forgets = known == strange
         added = tokenizer.get_added_tokens_decoder()
         self.special = frozenset(token_id for token_id, token in added.items() if token.special)
 
@@ -71,6 +77,17 @@ class Tokens:
         opening, whole = self.encode("\n"), self.encode("\n" + text)
         count = len(opening.ids)
         return whole.part(count) if whole.ids[:count] == opening.ids else self.encode(text)
+
+    def has_unknown(self, encoded: Encoded, text: str) -> bool:
+        """Whether the tokens of this text stand for characters that the tokenizer has no token for, or leave them out.
+
+        Bytes of a text are tokens of most tokenizers, which therefore know every character.
+        """
+        if self._unknown_id is not None and self._unknown_id in encoded.ids and (self._unknown or "") not in text:
+            return True
+        if not self._forgets or text.isascii():
+            return False
+        return bool(set(text) - set(self._tokenizer.decode(encoded.ids, skip_special_tokens=False)))
 
     def stop_end(self, ids: Sequence[int], start: int, stops: Collection[int]) -> int | None:
         """The position after a turn's stop token: the first of those that, with white space, close the sequence.
