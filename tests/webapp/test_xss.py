@@ -13,6 +13,7 @@ from sqlalchemy import JSON, String, Text, select, update
 from models.db.tables import Base
 from tests.browser import Site, chromium, site
 from tests.furnished import Furnished, furnish
+from tests.light_worker import LightWorker, do_waiting
 from webapp.pages import all_pages
 
 __all__ = ["chromium", "site"]
@@ -52,7 +53,9 @@ PAYLOADS = (
 )  # fmt: skip
 TEXTS = {
     "datasets": ("name",),
-    "dataset_versions": ("filename", "details", "report"),
+    "dataset_versions": ("filename", "status_details", "report", "note", "source"),
+    "dataset_parts": ("filename",),
+    "dataset_reports": ("facts",),
     "jobs": ("log_tail", "error", "meta", "phase"),
     "job_events": ("message", "data"),
     "base_models": ("name", "description", "licence", "reference", "source"),
@@ -114,7 +117,7 @@ def _fitting(payload: str, column: Any, old: str) -> str:
 
 def test_no_text_of_anybody_runs_as_a_script(site, tmp_path):
     made = furnish(site.house)
-    _upload_rows(site, made)
+    rows = _upload_rows(site, made)
     assert len(PAYLOADS) >= 20 and poison(site) == set(PAYLOADS)
     context = site.context(made.owner)
     context.add_init_script("window.__xss = 0")
@@ -123,17 +126,17 @@ def test_no_text_of_anybody_runs_as_a_script(site, tmp_path):
     page.on("pageerror", lambda error: said.append(f"error {error}"))
     page.on("console", lambda message: said.append(message.text) if "Content Security" in message.text else None)
     shown = 0
-    for path in _addresses(made):
-        page.goto(site.url + path)
-        page.locator(".tr-right").wait_for()
-        page.wait_for_timeout(1200)
-        _touch(page)
-        assert page.evaluate("window.__xss") == 0, path
-        assert page.url.startswith(site.url), path
-        shown += page.locator("body").inner_text().count("__xss")
-        assert not page.locator("img[src='x'], iframe[srcdoc], a[href^='javascript:'], [onerror], [onload]").count(), (
-            path
-        )
+    with LightWorker(site.house):
+        for path, awaited in [*((path, "") for path in _addresses(made)), *_data_addresses(made, rows).items()]:
+            page.goto(site.url + path)
+            page.locator(".tr-right").wait_for()
+            page.locator(awaited).first.wait_for() if awaited else page.wait_for_timeout(1200)
+            _touch(page)
+            assert page.evaluate("window.__xss") == 0, path
+            assert page.url.startswith(site.url), path
+            shown += page.locator("body").inner_text().count("__xss")
+            made_of_text = "img[src='x'], iframe[srcdoc], a[href^='javascript:'], [onerror], [onload]"
+            assert not page.locator(made_of_text).count(), path
     assert shown > 60  # the payloads are there to be read
     _link_page(site, made)
     assert said == []
@@ -150,18 +153,37 @@ def _addresses(made: Furnished) -> list[str]:
     return [*found, *(f"{page.path}?id={PAYLOADS[1]}&q={PAYLOADS[11]}" for page in all_pages())]
 
 
-def _upload_rows(site: Site, made: Furnished) -> None:
-    """The dataset that is looked at gets rows of payloads as its next version."""
+def _data_addresses(made: Furnished, rows: str) -> dict[str, str]:
+    """Where rows, tokens, columns and findings are shown, each with what is there once they are."""
+    messy = f"/dataset?id={made.messy_dataset}"
+    return {
+        f"/dataset?id={rows}": ".tr-data-rows",
+        f"/dataset?id={rows}&row=2": ".tr-data-words",
+        f"/dataset?id={rows}&tab=preview&row=2": ".tr-pv-text",
+        f"/dataset?id={rows}&row=2&edit=1": ".tr-ed textarea",
+        f"/dataset?id={rows}&tab=report&map=1": ".tr-map-row",
+        f"/dataset?id={made.unmapped_dataset}&tab=report": ".tr-map",
+        f"{messy}&tab=report&v=1": ".tr-rep-percents",
+        f"{messy}&tab=versions&with=1&to=2": ".tr-cmp-sum",
+    }
+
+
+def _upload_rows(site: Site, made: Furnished) -> str:
+    """A dataset of payloads, also as a column's name; returns its id."""
     rows = b"".join(
-        json.dumps({"messages": [{"role": "user", "content": one}, {"role": "assistant", "content": two}]}).encode()
-        + b"\n"
+        json.dumps({"messages": _turns(one, two), PAYLOADS[1]: one}).encode() + b"\n"
         for one, two in itertools.pairwise(PAYLOADS)
     )
     answer = site.house.client.post(
-        "/v1/files", files={"file": ("rows.jsonl", rows)}, data={"purpose": "fine-tune", "dataset": made.dataset},
-        headers=made.owner.headers,
-    )  # fmt: skip
+        "/v1/files", files={"file": ("rows.jsonl", rows)}, data={"purpose": "fine-tune"}, headers=made.owner.headers
+    )
     assert answer.status_code in (200, 201), answer.text
+    do_waiting(site.house)
+    return answer.json()["tuneroom"]["dataset"]
+
+
+def _turns(asked: str, answered: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
 
 
 def _touch(page: Any) -> None:
