@@ -1,7 +1,6 @@
-"""A training's settings as YAML, to send and to keep: written in one canonical form, read with suspicion.
+"""A training's settings as YAML, to send and to keep: written in one canonical form, read as if somebody had typed it.
 
-Plain values only: an anchor, alias, tag or second document is refused before anything is built (a few lines of
-aliases can grow to gigabytes), and the size and depth are bounded. Knows no database: names are looked up by the page.
+Knows no database: names are looked up by the page. What text is taken at all is the business of `plain_yaml`.
 """
 
 from collections.abc import Mapping
@@ -9,16 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from yaml.events import AliasEvent, DocumentStartEvent, MappingStartEvent, ScalarEvent, SequenceStartEvent
 
-from models.domain.errors import Invalid
 from models.domain.training import DataSpec, MethodChoice, MixedFile, RowsSpec, ScheduleSpec, TrainingSpec
 from webapp.views import train_mix, train_wish
 from webapp.views.fields import cut
+from webapp.views.plain_yaml import loaded, refused, shown
 from webapp.views.train_wish import Typed
 
-LONGEST = 20_000  # characters; a whole training takes about 900
-DEEPEST = 6
 NAMES = "names"
 SPECS = {"data": DataSpec, "data.rows": RowsSpec, "method": MethodChoice, "schedule": ScheduleSpec}
 
@@ -52,91 +48,20 @@ def write(spec: TrainingSpec, names: Names) -> str:
 
 def read(text: str) -> Pasted:
     """Raises Invalid with all problems as sentences in the fact `problems`; what is not said keeps its default."""
-    told = _loaded(text)
+    told = loaded(text)
     problems = _unknown(told)
     names = told.pop(NAMES, None) or {}
-    problems += [] if isinstance(names, dict) else [f"names is {_shown(names)}; it holds names by field. Remove it."]
+    problems += [] if isinstance(names, dict) else [f"names is {shown(names)}; it holds names by field. Remove it."]
     if problems:
-        raise _refused(problems)
+        raise refused(problems)
     typed = _typed(told)
     checked = train_wish.check(typed)
     if checked.spec is None:
-        raise _refused([f"{_path_of(key)}: {sentence}" for key, sentence in checked.problems.items()])
+        raise refused([f"{_path_of(key)}: {sentence}" for key, sentence in checked.problems.items()])
     known = {name: str(value)[:300] for name, value in names.items() if value is not None and name != "mixed"}
     mixed = names.get("mixed")
     others = tuple(str(name)[:300] for name in mixed[: train_mix.MOST]) if isinstance(mixed, list) else ()
     return Pasted(spec=checked.spec, names=Names(**known, mixed=others))
-
-
-# -- from text to plain values ----------------------------------------------------------------------------------
-
-
-def _loaded(text: str) -> dict[str, Any]:
-    if len(text) > LONGEST:
-        raise _refused(
-            [f"{len(text):,} characters were given; a training takes up to {LONGEST:,}. Paste its settings alone."]
-        )
-    if not text.strip():
-        raise _refused(["Nothing was pasted. Paste the text that Copy as YAML gave."])
-    try:
-        _check_plain(text)
-        told = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"line {mark.line + 1}" if mark else "the text"
-        raise _refused([f"{where} is not YAML: {error.problem or error.context}. Correct it and try again."]) from None
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise _refused(["The text cannot be read as YAML. Paste the text that Copy as YAML gave."]) from None
-    if not isinstance(told, dict):
-        raise _refused([f"{_shown(told)} was given; settings are lines of the form name: value. Paste the whole text."])
-    return told
-
-
-def _check_plain(text: str) -> None:
-    """Looks at the text's events, before any value is built."""
-    depth = documents = 0
-    keys: list[set[str] | None] = []  # of each open mapping; None for a list
-    is_key: list[bool] = []
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        line = event.start_mark.line + 1
-        if isinstance(event, AliasEvent) or getattr(event, "anchor", None) is not None:
-            raise _refused(
-                [f"line {line} uses an anchor or alias (& or *); settings need neither. Write the value out."]
-            )
-        if isinstance(event, DocumentStartEvent):
-            documents += 1
-            if documents > 1:
-                raise _refused([f"line {line} begins a second document; one training was expected. Paste one."])
-        if (tag := getattr(event, "tag", None)) is not None:
-            raise _refused([f"line {line} uses a tag ({cut(str(tag))}); settings are plain values. Remove it."])
-        if isinstance(event, ScalarEvent) and is_key and is_key[-1]:
-            known = keys[-1]
-            assert known is not None
-            if event.value in known:
-                raise _refused([f"line {line} says {cut(event.value)} a second time. Say it once."])
-            known.add(event.value)
-        if isinstance(event, (MappingStartEvent, SequenceStartEvent)):
-            depth += 1
-            if depth > DEEPEST:
-                raise _refused(
-                    [f"line {line} is nested {depth} deep; settings need {DEEPEST} at most. Paste the whole text."]
-                )
-            _turn(is_key, keys)
-            is_mapping = isinstance(event, MappingStartEvent)
-            keys.append(set() if is_mapping else None)
-            is_key.append(is_mapping)
-        elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
-            depth -= 1
-            keys.pop()
-            is_key.pop()
-        elif isinstance(event, ScalarEvent):
-            _turn(is_key, keys)
-
-
-def _turn(is_key: list[bool], keys: list[set[str] | None]) -> None:
-    """In a mapping, keys and values take turns."""
-    if is_key and keys[-1] is not None:
-        is_key[-1] = not is_key[-1]
 
 
 # -- from plain values to the form ------------------------------------------------------------------------------
@@ -154,7 +79,7 @@ def _unknown(told: Mapping[str, Any]) -> list[str]:
         if inside is None:
             continue
         if not isinstance(inside, dict):
-            problems.append(f"{part} is {_shown(inside)}; it holds {', '.join(spec.model_fields)}. Correct it.")
+            problems.append(f"{part} is {shown(inside)}; it holds {', '.join(spec.model_fields)}. Correct it.")
             continue
         problems += [
             _no_such(f"{part}.{name}", [f"{part}.{one}" for one in spec.model_fields])
@@ -169,7 +94,7 @@ def _unknown_options(method: Any) -> list[str]:
         return []
     options = method["options"]
     if not isinstance(options, dict):
-        return [f"method.options is {_shown(options)}; it holds the method's options by name. Correct it."]
+        return [f"method.options is {shown(options)}; it holds the method's options by name. Correct it."]
     name = method.get("name", MethodChoice().name)
     if not isinstance(name, str) or name not in train_wish.METHODS:
         return []  # the method itself is refused
@@ -200,7 +125,7 @@ def _typed(told: Mapping[str, Any]) -> Typed:
     typed = train_wish.typed_of(train_wish.spec_of(train_wish.HOUSE))
     given = train_wish.by_path(told)
     method = given.get(train_wish.METHOD, typed[train_wish.METHOD])
-    typed[train_wish.METHOD] = method if isinstance(method, str) else _shown(method)
+    typed[train_wish.METHOD] = method if isinstance(method, str) else shown(method)
     problems = []
     for field in train_wish.FIELDS:
         if field.path not in given or field.key == train_wish.METHOD:
@@ -211,21 +136,21 @@ def _typed(told: Mapping[str, Any]) -> Typed:
         if value is None and field.none is None:
             problems.append(f"{field.path}: nothing was given; it needs {field.kind}. Give one, or remove the line.")
         elif not _is_of_kind(field.kind, value):
-            problems.append(f"{field.path}: {_shown(value)} was given; it needs {field.kind}. Correct it.")
+            problems.append(f"{field.path}: {shown(value)} was given; it needs {field.kind}. Correct it.")
         else:
             typed[field.key] = train_wish.fields.shown(field, _read_number(field.kind, value))
-    mixed, refused = _mixed(given.get(train_mix.MIXED))
+    mixed, faults = _mixed(given.get(train_mix.MIXED))
     typed |= mixed
-    problems += refused
+    problems += faults
     for key, path in ((train_wish.BASE, "base"), (train_wish.FILE, train_wish.FILE), (train_wish.NAME, "suffix"),
                       (train_wish.VALIDATION_FILE, train_wish.VALIDATION_FILE)):  # fmt: skip
         value = given.get(path)
         if value is not None and not isinstance(value, str):
-            problems.append(f"{path}: {_shown(value)} was given; it needs a text. Put it in quotation marks.")
+            problems.append(f"{path}: {shown(value)} was given; it needs a text. Put it in quotation marks.")
         elif value is not None:
             typed[key] = value
     if problems:
-        raise _refused(problems)
+        raise refused(problems)
     if typed[train_wish.VALIDATION_FILE]:
         typed[train_wish.VALIDATION] = train_wish.BY_FILE
     return typed
@@ -237,17 +162,17 @@ def _mixed(told: Any) -> tuple[Typed, list[str]]:
     if told is None:
         return typed, []
     if not isinstance(told, list) or len(told) > train_mix.MOST:
-        return typed, [f"{train_mix.MIXED}: {_shown(told)} was given; it needs a list of up to {train_mix.MOST}."]
+        return typed, [f"{train_mix.MIXED}: {shown(told)} was given; it needs a list of up to {train_mix.MOST}."]
     for place, each in enumerate(told):
         at = f"{train_mix.MIXED}.{place}"
         if not isinstance(each, dict) or not isinstance(each.get("file"), str) or not each["file"]:
-            problems.append(f"{at}: {_shown(each)} was given; it needs a file's id and a weight. Correct it.")
+            problems.append(f"{at}: {shown(each)} was given; it needs a file's id and a weight. Correct it.")
             continue
         problems += [_no_such(f"{at}.{name}", [f"{at}.{one}" for one in MixedFile.model_fields])
                      for name in each if name not in MixedFile.model_fields]  # fmt: skip
         weight = _read_number(train_mix.WEIGHT.kind, each.get("weight", train_mix.WEIGHT.default))
         if weight is None or not _is_of_kind(train_mix.WEIGHT.kind, weight):
-            problems.append(f"{at}.weight: {_shown(weight)} was given; it needs a number. Correct it.")
+            problems.append(f"{at}.weight: {shown(weight)} was given; it needs a number. Correct it.")
             continue
         typed[train_mix.FILES[place]] = each["file"]
         typed[train_mix.WEIGHTS[place]] = train_wish.fields.shown(train_mix.WEIGHT, weight)
@@ -283,14 +208,3 @@ def _is_of_kind(kind: train_wish.Kind, value: Any) -> bool:
 
 def _path_of(key: str) -> str:
     return train_wish.BY_KEY[key].path if key in train_wish.BY_KEY else key
-
-
-def _shown(value: Any) -> str:
-    try:
-        return cut(repr(value))
-    except (ValueError, RecursionError):  # a number of more digits than Python writes
-        return "something very long"
-
-
-def _refused(problems: list[str]) -> Invalid:
-    return Invalid(" ".join(problems), problems=tuple(problems))
