@@ -4,6 +4,7 @@ import gzip
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -45,6 +46,14 @@ def test_long_cells_and_many_columns_are_shown_in_part(tmp_path):
     found = seen(tmp_path, gzip.compress(json.dumps(wide | row("Who?", "Me.")).encode()), "x.jsonl.gz")
     assert found.format == "messages" and len(found.columns) <= 200
     assert len(found.rows[0].cells) == 50 and max(map(len, found.rows[0].cells.values())) == 200
+
+
+def test_rows_of_megabytes_are_few_enough_to_be_seen_in_time(tmp_path):
+    giant = json.dumps({"text": "x", "more": ["x" * 60_000] * 100}).encode()  # 6 MB
+    began = time.process_time()
+    found = seen(tmp_path, b"\n".join([giant] * 20), "x.jsonl")
+    assert found.format == "text" and len(found.rows) == 3
+    assert time.process_time() - began < 2
 
 
 def test_a_format_that_is_not_there_is_refused(tmp_path):

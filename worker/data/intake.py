@@ -6,7 +6,7 @@ says otherwise does the reading begin again.
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -21,9 +21,10 @@ from models.domain.errors import Code, Invalid
 from models.domain.reading import Reading
 from models.domain.reports import SHOWN_PER_FINDING, Finding, FoundRow, IntakeReport
 from worker.data.shapes import Shapes
-from worker.data.version_rows import Files, VersionRows, Watch
+from worker.data.version_rows import Files, RowRead, VersionRows, Watch
 
 ROWS_TO_GUESS_BY = 200
+BYTES_TO_GUESS_BY = 16 * 1024**2
 MOST_OTHERS = 3
 KEPT_CHARACTERS = 1024
 KEPT_CELL_CHARACTERS = 200
@@ -58,11 +59,21 @@ def check_format(name: str | None) -> None:
 def guessed(files: Files, reading: Reading) -> str | None:
     """The format of the first rows that can be read; None where no format knows any of them."""
     shapes = Shapes(frozenset())
-    for read in islice(VersionRows(files, reading), ROWS_TO_GUESS_BY):
+    for read in first_of(VersionRows(files, reading)):
         if read.row.problem is None:
             shapes.add(read.row.value, read.understood)
     ranking = shapes.formats()
     return ranking[0][0] if ranking else None
+
+
+def first_of(rows: VersionRows) -> Iterator[RowRead]:
+    """The rows to guess by: the first ones, fewer where they are giants."""
+    size = 0
+    for read in islice(rows, ROWS_TO_GUESS_BY):
+        yield read
+        size += len(read.row.raw or "")
+        if size > BYTES_TO_GUESS_BY:
+            return
 
 
 def shown_raw(row: Row) -> str:

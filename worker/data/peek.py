@@ -19,7 +19,7 @@ from models.catalog.rows import RowProblem, judged
 from models.domain.errors import AppError
 from models.domain.preview import ColumnsSeen, MappedRow
 from models.domain.reading import Reading
-from worker.data.intake import ROWS_TO_GUESS_BY, check_format, shown_raw
+from worker.data.intake import check_format, first_of, shown_raw
 from worker.data.memory import POOL
 from worker.data.shapes import MOST_COLUMNS, Shapes
 from worker.data.version_rows import Files, RowRead, VersionRows
@@ -49,9 +49,11 @@ def peek(files: Files, reading: Reading, shown: int) -> ColumnsSeen:
     """Columns and format of the first rows of all, and the first `shown` of them. Raises Invalid as `prepare` does."""
     check_format(reading.format)
     whole = VersionRows(files, reading)
-    first = list(islice(whole, ROWS_TO_GUESS_BY))
+    first: list[RowRead] = []
     shapes = Shapes(frozenset())
-    for read in first:
+    for read in first_of(whole):
+        if len(first) < shown:
+            first.append(read)
         if read.row.problem is None:
             shapes.add(read.row.value, read.understood)
     ranking = shapes.formats()
@@ -60,7 +62,7 @@ def peek(files: Files, reading: Reading, shown: int) -> ColumnsSeen:
         container=", ".join(whole.containers),
         columns=tuple(column.name for column in shapes.columns()[:MOST_COLUMNS]),
         format=name,
-        rows=tuple(_mapped_row(read, name, reading.mapping) for read in first[:shown]),
+        rows=tuple(_mapped_row(read, name, reading.mapping) for read in first),
     )
 
 
