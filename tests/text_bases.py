@@ -23,6 +23,12 @@ OTHER_SPECIAL = (
 )  # fmt: skip
 TEMPLATE_NAMES = tuple(TOKENS)
 
+# The first message of a row may be a bomb; opening a base renders a trial without one.
+BOMBS = """{% if messages[0].content == 'hang' %}{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}
+{% endfor %}{% elif messages[0].content == 'power' %}
+{% set n = 9 %}{{ n ** (n ** n) }}{% elif messages[0].content == 'fill' %}
+{% set ns = namespace(x='x' * 99999) %}{% for a in range(30) %}{% set ns.x = ns.x + ns.x %}{% endfor %}{% endif %}"""
+
 WEATHER_TOOL = {
     "type": "function",
     "function": {

@@ -18,19 +18,13 @@ from models.domain.job import JobKind
 from models.domain.reports import Length
 from models.domain.training import TrainOn
 from tests.sources import write_source
-from tests.text_bases import TOOL_ROW, row, sample_rows, text_base
+from tests.text_bases import BOMBS, TOOL_ROW, row, sample_rows, text_base
 from worker.data import counts
 from worker.data.counts import COUNTS, count
 from worker.data.render import Renderer
 from worker.data.tallying import EXACT_BELOW, Tally, percentiles
 from worker.jobdir import JobDir, Order
 from worker.stop import Stop
-
-# The first message of a row may be a bomb; opening a base renders a trial without one.
-BOMBS = """{% if messages[0].content == 'hang' %}{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}
-{% endfor %}{% elif messages[0].content == 'power' %}
-{% set n = 9 %}{{ n ** (n ** n) }}{% elif messages[0].content == 'fill' %}
-{% set ns = namespace(x='x' * 99999) %}{% for a in range(30) %}{% set ns.x = ns.x + ns.x %}{% endfor %}{% endif %}"""
 
 
 def turns(*said: str) -> tuple[Turn, ...]:

@@ -35,8 +35,7 @@ from models.infra.settings import Settings
 from models.infra.storage import SHARED, Storage
 from tests.harness import House, open_sqlite_house, wait_for
 from tests.people import make_job
-from tests.text_bases import text_base
-from tests.worker.test_counts import BOMBS
+from tests.text_bases import BOMBS, text_base
 from worker.cache import Cache
 from worker.data.comparing import MOST_PAIRED, compare
 from worker.data.counts import count

@@ -13,8 +13,7 @@ import pytest
 
 from models.domain.errors import AppError
 from tests.harness import wait_for
-from tests.text_bases import text_base
-from tests.worker.test_counts import BOMBS
+from tests.text_bases import BOMBS, text_base
 from worker.data.sandbox import Ended, Sandbox
 from worker.data.sandbox_child import MEMORY_BYTES, ORPHAN_SECONDS
 
