@@ -60,7 +60,7 @@ arguments = st.recursive(
 
 
 @given(st.dictionaries(st.text(max_size=5), arguments, max_size=3))
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_arguments_of_calls_come_back_as_they_were(tmp_path_factory, values):
     example = Conversation(turns=(ask(), answer("", tool_calls=(ToolCall(name="x", arguments=values),))))
     rows = write(tmp_path_factory.getbasetemp() / "arguments", [example])

@@ -323,7 +323,7 @@ def test_equal_files_become_equal_prepared_rows_and_training_reads_the_very_same
 
 @pytest.mark.parametrize("entry", FORMATS.values(), ids=lambda entry: entry.name)
 @given(data=st.data())
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 def test_formats_know_a_row_by_its_columns_and_not_by_what_its_texts_say(entry, data):
     """The law that lets a million rows of the same columns be sniffed once."""
     kinds = {str: st.text(max_size=9), int: st.integers(), bool: st.booleans(), type(None): st.none()}
