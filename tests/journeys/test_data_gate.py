@@ -81,6 +81,11 @@ def app(tmp_path_factory):
         yield started
 
 
+@pytest.fixture(scope="module")
+def team(app):
+    return Team(app)
+
+
 def start_toy(data_dir: Path) -> None:
     """A job on the lane jobs that runs for a while."""
     deps = Deps.open(Settings(data_dir=data_dir))
@@ -90,9 +95,7 @@ def start_toy(data_dir: Path) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_from_an_odd_table_to_a_second_version(app: Running):
-    team = Team(app)
-
+def test_from_an_odd_table_to_a_second_version(app: Running, team: Team):
     # Nothing fits; a person says what the columns are, after a look at the first rows.
     file = team.upload("eulen.csv", TABLE.encode())["id"]
     assert team.checked(file)["status"] == "error"
@@ -145,3 +148,23 @@ def test_from_an_odd_table_to_a_second_version(app: Running):
     assert first == again and len(first.splitlines()) == 4
     assert json.loads(first.splitlines()[1])["messages"][1]["content"] == "Jonas, am Morgen."
     assert team.get(f"/v1/files/{file}/content").content == TABLE.encode()
+
+
+@pytest.mark.timeout(300)
+def test_rows_that_are_added_at_the_same_time_are_all_there(team: Team):
+    file = team.upload("talks.jsonl", json.dumps(talk("First?")).encode())
+    team.checked(file["id"])
+    dataset = file["tuneroom"]["dataset"]
+    jobs = [team.post(f"/api/v1/datasets/{dataset}/rows", {"rows": [talk(f"Next {n}?")]}) for n in range(4)]
+    for job in jobs:
+        team.ended(job)
+    newest = team.get(f"/api/v1/datasets/{dataset}").json()["versions"][0]
+    assert newest["tuneroom"]["version"] == 5
+    team.checked(newest["id"])
+    rows = team.get(f"/api/v1/files/{newest['id']}/messages.jsonl").text.splitlines()
+    questions = [json.loads(row)["messages"][0]["content"] for row in rows]
+    assert questions[0] == "First?" and set(questions[1:]) == {f"Next {n}?" for n in range(4)} and len(rows) == 5
+
+
+def talk(question: str) -> dict:
+    return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": "Yes."}]}
