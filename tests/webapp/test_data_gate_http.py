@@ -111,6 +111,19 @@ def test_a_file_that_no_format_fits_becomes_usable_by_another_reading_of_the_sam
     assert (seen["status"], seen["tuneroom"]["usable_rows"], seen["tuneroom"]["version"]) == ("processed", 2, 1)
 
 
+def test_a_check_that_was_cancelled_begins_again_with_the_same_reading(quick_house):
+    anna = quick_house.person()
+    file = send(quick_house, anna, ("a.jsonl", ALPACA)).json()["id"]
+    checks = lambda: get(quick_house, anna, "/api/v1/jobs", kind="check_data").json()["data"]  # noqa: E731
+    post(quick_house, anna, f"/files/{file}/reading", {})
+    assert len(checks()) == 1
+    post(quick_house, anna, f"/jobs/{checks()[0]['id']}/cancel")
+    post(quick_house, anna, f"/files/{file}/reading", {})
+    assert [check["state"] for check in checks()] == ["queued", "cancelled"]
+    do_waiting(quick_house)
+    assert file_of(quick_house, anna, file)["status"] == "processed"
+
+
 def test_another_reading_of_a_version_that_was_usable_is_the_next_version(house):
     anna, bert = house.person(), house.person()
     first = send(house, anna, ("a.jsonl", ALPACA), ("b.jsonl", ALPACA)).json()

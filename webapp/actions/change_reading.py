@@ -6,7 +6,7 @@ A version that was usable never changes: another reading of it is the next versi
 from models.catalog.formats import FORMATS
 from models.db.store.system import SystemStore
 from models.db.store.team import TeamStore
-from models.db.store.team_reports import lock_name
+from models.db.store.team_reports import is_unfinished, lock_name
 from models.domain.access import Principal
 from models.domain.errors import Invalid
 from models.domain.job import JobKind, Lane
@@ -19,7 +19,8 @@ LONGEST_NAME = 200  # of a column or a field
 
 
 def change_reading(deps: Deps, principal: Principal, file_id: str, reading: Reading) -> File:
-    """The same version, or the next one. The same reading once more changes nothing and checks nothing.
+    """The same version, or the next one. The same reading once more changes nothing, and is checked where no check is
+    on its way or has ended well.
 
     Raises NotFound, Forbidden, Conflict for a sample, Invalid for a format that there is not.
     """
@@ -29,7 +30,9 @@ def change_reading(deps: Deps, principal: Principal, file_id: str, reading: Read
         SystemStore(session).take_lease(lock_name("reading", file_id), "reading", 1)
         file = store.file(file_id)
         store.dataset_for_version(file.dataset_id)
-        if file.status != "error" and Reading.model_validate(file.reading or {}) == reading:
+        checks = store.data_jobs(file.id, JobKind.CHECK_DATA)
+        is_known = file.status == "processed" or any(is_unfinished(job) for job in checks)
+        if is_known and Reading.model_validate(file.reading or {}) == reading:
             return file
         if file.status == "processed":
             file = store.add_version(
