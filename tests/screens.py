@@ -7,7 +7,7 @@ import argparse
 import io
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from models.infra.settings import Settings
 from tests.browser import FLAGS, LAPTOP, PHONE, Site, find_chromium
 from tests.furnished import Furnished, furnish
 from tests.house import House, Person, migrated_sqlite
+from tests.light_worker import LightWorker
 from tests.webapp.served import serving
 from webapp.actions.sessions import open_session
 from webapp.actions.set_up import new_setup_link
@@ -52,7 +53,13 @@ MORE: dict[str, Callable[[Furnished], str]] = {
     "run-failed": lambda made: f"/run?id={made.failed_run}",
     "run-finished": lambda made: f"/run?id={made.finished_run}",
     "merge": lambda made: f"/adapter?id={made.merge}",
-    "dataset-report": lambda made: f"/dataset?id={made.broken_dataset}&tab=report",
+    "dataset-report": lambda made: f"/dataset?id={made.messy_dataset}&v=1&tab=report&max=512",
+    "dataset-tokens": lambda made: f"/dataset?id={made.messy_dataset}&v=1&tab=report&max=512#tokens",
+    "dataset-preview": lambda made: f"/dataset?id={made.messy_dataset}&tab=preview&row=3",
+    "dataset-too-long": lambda made: f"/dataset?id={made.messy_dataset}&tab=preview&row=44&max=256",
+    "dataset-columns": lambda made: f"/dataset?id={made.unmapped_dataset}&tab=report",
+    "dataset-edit": lambda made: f"/dataset?id={made.messy_dataset}&row=3&edit=1",
+    "dataset-versions": lambda made: f"/dataset?id={made.messy_dataset}&tab=versions&with=1&to=2",
     "playground-new": lambda made: f"/playground?models={','.join(made.models)}",
 }
 EMPTY_NEEDS_ID = ("/dataset", "/run", "/adapter")  # such a page is empty where nobody has what it names
@@ -114,6 +121,9 @@ def looking(site: Site, look: str) -> Iterator[Callable[[Screen], bytes]]:
         if screen.person is not None:
             page.locator(".tr-right").wait_for()
         page.wait_for_timeout(SETTLED_MS)
+        page.wait_for_function("() => !document.querySelector('[aria-busy=true]')")
+        if "#" in screen.path:
+            page.locator(f"[data-key={screen.path.partition('#')[2]}]").scroll_into_view_if_needed()
         taken = page.screenshot(animations="disabled")
         page.close()
         return taken
@@ -146,8 +156,9 @@ def main() -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=list(FLAGS))
         for is_filled in (True, False):
-            with _site(browser) as site:
+            with _site(browser) as site, ExitStack() as helpers:
                 screens = _filled(site, pages) if is_filled else _empty(site, pages)
+                helpers.enter_context(LightWorker(site.house))
                 for look in asked.look or LOOKS:
                     with looking(site, look) as picture:
                         for screen in screens:
