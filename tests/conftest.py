@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import structlog
 
-from tests.databases import database, database_url, postgres_url
+from tests.databases import database, database_url, postgres_url, sqlite_url
 
-__all__ = ["database", "database_url", "postgres_url"]
+__all__ = ["database", "database_url", "postgres_url", "sqlite_url"]
 
 ROOMS_WITH_PROCESSES = {"contract", "faults", "gpu", "journeys", "worker"}
 

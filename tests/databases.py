@@ -1,5 +1,7 @@
 """Both databases, real: an SQLite file, and a PostgreSQL server started once a run, a fresh database a test."""
 
+import atexit
+import functools
 import shutil
 import tempfile
 import uuid
@@ -47,13 +49,29 @@ def postgres_url() -> Iterator[NewUrl]:
 @pytest.fixture(params=ENGINES)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a fresh, migrated database, once on each engine."""
-    if request.param == "postgresql":
-        return request.getfixturevalue("postgres_url")()
-    url = f"sqlite:///{tmp_path / 'tuneroom.db'}"
-    database = Database(url)
+    return request.getfixturevalue("postgres_url")() if request.param == "postgresql" else new_sqlite(tmp_path)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """For behaviour that no database has a part in."""
+    return new_sqlite(tmp_path)
+
+
+def new_sqlite(folder: Path) -> str:
+    """The URL of a fresh, migrated SQLite database in `folder`: a copy of one that was migrated once."""
+    shutil.copyfile(_migrated_sqlite(), folder / "tuneroom.db")
+    return f"sqlite:///{folder / 'tuneroom.db'}"
+
+
+@functools.cache
+def _migrated_sqlite() -> Path:
+    home = Path(tempfile.mkdtemp(prefix="tr-sqlite-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    database = Database(f"sqlite:///{home / 'template.db'}")
     migrate(database)
     database.close()
-    return url
+    return home / "template.db"
 
 
 @pytest.fixture

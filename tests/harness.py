@@ -22,13 +22,13 @@ from redis import Redis
 from sqlalchemy import select
 
 from models.db.engine import Database
-from models.db.migrations import migrate
 from models.db.tables import Job, JobEvent, Worker
 from models.domain.job import JobState, Lane, check_move
 from models.domain.progress import StepDone
 from models.infra import valkey
 from models.infra.broker import Broker
 from models.infra.settings import Settings
+from tests.databases import new_sqlite
 from tests.people import make_job
 from worker.jobdir import JobDir
 
@@ -252,10 +252,7 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 @contextmanager
 def open_sqlite_house(tmp_path: Path, **settings) -> Iterator[House]:
-    database = Database(f"sqlite:///{tmp_path / 'tuneroom.db'}")
-    migrate(database)
-    database.close()
-    with open_house(tmp_path / "house", database.url, **settings) as opened:
+    with open_house(tmp_path / "house", new_sqlite(tmp_path), **settings) as opened:
         yield opened
 
 

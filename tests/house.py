@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from models.db.engine import Database
-from models.db.migrations import migrate
 from models.db.store.artefacts import CheckedFile, NewAdapter, NewBase, NewMerge, Stored
 from models.db.store.system import DEFAULT_TEAM, SystemStore
 from models.db.store.team import TeamStore
@@ -19,6 +17,7 @@ from models.domain.ids import KeyId, TeamId
 from models.domain.job import JobKind, JobState, Lane
 from models.infra.settings import Settings
 from models.infra.storage import SHARED, team_scope
+from tests.databases import new_sqlite
 from tests.people import make_member, make_team
 from webapp.actions.sign_in import digest_of
 from webapp.app import make_app
@@ -159,9 +158,7 @@ def quick_house(tmp_path: Path):
 
 def migrated_sqlite(settings: Settings) -> Settings:
     settings.data_dir.mkdir(exist_ok=True)
-    database = Database(settings.database)
-    migrate(database)
-    database.close()
+    new_sqlite(settings.data_dir)
     return settings
 
 

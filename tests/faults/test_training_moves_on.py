@@ -1,7 +1,8 @@
-"""R1, R9, R10 and R21 with real trainings through the queue, on SQLite and PostgreSQL, in fp32 on one thread.
+"""R1, R9, R10 and R21 with real trainings through the queue, in fp32 on one thread.
 
-Run here on each database: one kill -9 of a worker in mid-run with equal bytes at the end (R1, R9), two of a trainer
-inside a save (R10), four files that cannot be learnt from (R21). The child's own tests have the larger counts.
+One kill -9 of a worker in mid-run with equal bytes at the end (R1, R9), on each database; two of a trainer inside a
+save (R10) and four files that cannot be learnt from (R21) on SQLite, for what they ask of a database is what
+`test_lost_processes.py` asks of both. The child's own tests have the larger counts.
 """
 
 import json
@@ -40,8 +41,8 @@ def test_a_killed_training_ends_on_another_worker_as_if_nothing_had_happened(tmp
         assert min(house.steps_of(killed, 2)) > 1  # it went on, and did not begin again
 
 
-def test_a_trainer_killed_inside_a_save_goes_on_by_itself(tmp_path, database_url):
-    with open_house(tmp_path / "house", database_url, compute_dtype="fp32", threads=1, max_attempts=9) as house:
+def test_a_trainer_killed_inside_a_save_goes_on_by_itself(tmp_path, sqlite_url):
+    with open_house(tmp_path / "house", sqlite_url, compute_dtype="fp32", threads=1, max_attempts=9) as house:
         job = submit(house, stored_spec(house, tmp_path))
         worker = house.start_worker()
         for fence in (1, 2):
@@ -56,7 +57,7 @@ def test_a_trainer_killed_inside_a_save_goes_on_by_itself(tmp_path, database_url
         assert house.steps_of(job, last)[-1] == house.job(job).total
 
 
-def test_rows_that_cannot_be_learnt_from_fail_with_a_sentence_and_leave_no_adapter(tmp_path, database_url):
+def test_rows_that_cannot_be_learnt_from_fail_with_a_sentence_and_leave_no_adapter(tmp_path, sqlite_url):
     turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
     files = {
         "empty": b"",
@@ -64,7 +65,7 @@ def test_rows_that_cannot_be_learnt_from_fail_with_a_sentence_and_leave_no_adapt
         "all masked": rows_of([[turns[0], {**turns[1], "weight": 0}]] * 12),
         "not rows": b"\x00\xff" * 40,
     }
-    with open_house(tmp_path / "house", database_url, compute_dtype="fp32", threads=1, slots=2) as house:
+    with open_house(tmp_path / "house", sqlite_url, compute_dtype="fp32", threads=1, slots=2) as house:
         jobs = {name: submit(house, stored_spec(house, tmp_path, content)) for name, content in files.items()}
         house.start_worker()
         house.wait_until_all_ended()
