@@ -110,6 +110,35 @@ def test_other_rows_are_not_taken_for_a_resume(tmp_path, base, half_way):
         run(jobdir, Stop())
 
 
+def mixed_job(root, base, mixed, **more):
+    data = {"rows": {"mixed": [{"file": "file-2", "weight": 0.5}], "weight": 1.5, "shuffle_seed": 4}}
+    jobdir = job(root, base, data=data, epochs=1, **more)
+    write_source(jobdir.inputs / "mixed-1", mixed)
+    return jobdir
+
+
+def test_a_mix_goes_on_as_it_began_and_not_with_other_rows(tmp_path, base):
+    documents = [{"text": f"document {number} of the mix"} for number in range(12)]
+    control = mixed_job(tmp_path / "control", base, documents)
+    run(control, Stop())
+    half = mixed_job(tmp_path / "half", base, documents)
+    run(half, StopAtTwo(half))
+    checkpoint = newest_valid_checkpoint(half.checkpoints)[0]
+
+    def go_on(name, rows):
+        jobdir = mixed_job(tmp_path / name, base, rows, fence=2, resume_from=f"checkpoints/{checkpoint.name}")
+        shutil.copytree(checkpoint, jobdir.checkpoints / checkpoint.name)
+        run(jobdir, Stop())
+        return jobdir
+
+    rest = go_on("rest", documents)
+    assert losses(half) | losses(rest) == losses(control)
+    for path in control.out.iterdir():
+        assert (rest.out / path.name).read_bytes() == path.read_bytes(), path.name
+    with pytest.raises(AppError, match="training rows changed"):
+        go_on("other", [*documents[:-1], {"text": "another document"}])
+
+
 def test_other_library_versions_are_not_taken_for_a_resume(tmp_path, base, half_way):
     jobdir = resumed(tmp_path, base, half_way)
     manifest = jobdir.checkpoints / half_way.name / "manifest.json"
