@@ -16,7 +16,6 @@ MOST_COLUMNS = 200
 LONGEST_NAME = 200
 MOST_KEY_CHARACTERS = 4096
 _FLAT = frozenset({str, int, float, bool, type(None)})
-_FORMATS = tuple(FORMATS.values())
 
 
 class Shape:
@@ -31,11 +30,11 @@ class Shape:
         self, keys: tuple[str, ...], fields: Collection[str] | None, read: frozenset[str], *, is_flat: bool
     ) -> None:
         self.keys, self.is_flat, self.rows = keys, is_flat, 0
-        self.scores = [0.0] * len(_FORMATS)
+        self.scores = [0.0] * len(FORMATS)
         # A format that reads none of the fields knows nothing of the row. None: the fields differ from row to row.
         self.sniffs = [
             (place, entry.sniff)
-            for place, entry in enumerate(_FORMATS)
+            for place, entry in enumerate(FORMATS.values())
             if fields is None or not entry.reads.isdisjoint(fields)
         ]
         self.spare = tuple(key for key in keys if key not in read)
