@@ -2,14 +2,20 @@
 
 import gzip
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from models.catalog.formats import FORMATS
+from models.catalog.home import line_of
 from models.domain.data_jobs import EditDataSpec
 from models.domain.errors import JobFailed
 from models.domain.example import Conversation, Text, Turn
 from models.domain.job import JobKind
+from tests.examples import conversations, questions_and_answers
 from tests.sources import write_source
 from worker.data.editing import edited, run
 from worker.data.source import Source
@@ -106,6 +112,23 @@ def test_a_table_becomes_lines_under_the_names_of_the_fields(tmp_path, packed):
     assert made.reading.mapping == {}
     assert json.loads(lines[0]) == {"instruction": "Eins?", "output": "1, or\none"}
     assert json.loads(lines[1])["output"] == "zwei"
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(questions_and_answers(), min_size=1, max_size=5), st.integers(0, 4), conversations(),
+    st.sampled_from(["alpaca", "messages", "prompt_completion", "sharegpt"]),
+)  # fmt: skip
+def test_whatever_is_edited_the_rows_mean_what_they_meant_and_the_edited_one_what_was_wished(old, place, new, name):
+    place = min(place, len(old) - 1)
+    content = b"".join(line_of(FORMATS[name].render(example)) for example in old)
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        made, lines = edit(home, content, edits=[(place + 1, new.model_dump(mode="json"))], format=name)
+        read = [FORMATS[made.format].parse(row) for row in understood(home, made)]
+    assert read == [*old[:place], new, *old[place + 1 :]]
+    if made.format == name:
+        assert lines[:place] == content.splitlines(keepends=True)[:place]
 
 
 def test_a_row_that_is_not_there_and_an_empty_result_are_refused(tmp_path):
