@@ -161,6 +161,14 @@ def test_a_report_without_any_problem_says_so():
     assert "next:" not in said
 
 
+def test_a_check_that_broke_off_can_be_begun_again_with_the_same_reading():
+    broken = version_of(1, state=CheckState.NOT_CHECKED, status="uploaded", reading={"format": "alpaca"})
+    told = reports(None, GateSeen(state=StageState.NONE))
+    html = report_part("/d", broken, told, BASES, Looking(), may_add=True, may_train=True)
+    assert "Check again" in html and "{&#34;format&#34;:&#34;alpaca&#34;,&#34;mapping&#34;:{}}" in html
+    assert "Check again" not in report_part("/d", broken, told, BASES, Looking(), may_add=False, may_train=True)
+
+
 def test_the_gravest_findings_stand_first():
     kinds = ("unrolled", "email", "template_refuses", "some_new_kind")
     found = [Finding(kind=kind, count=place + 1, first=()) for place, kind in enumerate(kinds)]

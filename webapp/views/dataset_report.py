@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from markupsafe import Markup
 
+from models.domain.dataset import CheckState
+from models.domain.reading import Reading
 from models.domain.reports import GateReport, IntakeReport, TokenReport
 from webapp.views import lengths
 from webapp.views.dataset_findings import FindingSeen, findings_seen
@@ -36,7 +38,8 @@ def report_part(
         stages=_stages(shown, reports, counted),
         is_moving=check.state.is_moving,
         is_usable=check.state.is_usable,
-        sentence=check.sentence,
+        is_unchecked=check.state is CheckState.NOT_CHECKED,
+        again=Reading.model_validate(shown.version.reading or {}).model_dump_json(),
         share=check.share,
         may_add=may_add,
         file_id=shown.version.id,
