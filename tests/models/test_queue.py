@@ -50,6 +50,16 @@ def test_a_job_of_higher_priority_goes_before_an_older_one(database):
     assert claim(database).id == urgent.id
 
 
+def test_a_claim_may_leave_what_is_less_urgent_to_others(database):
+    slow, quick = make_job(database), make_job(database)
+    with database.write() as session:
+        session.get_one(Job, quick.id).priority = 2
+    with database.write() as session:
+        assert SystemStore(session).claim(Lane.JOBS, "worker-a", 30, 2).id == quick.id
+        assert SystemStore(session).claim(Lane.JOBS, "worker-a", 30, 2) is None
+    assert claim(database).id == slow.id
+
+
 def test_a_claim_raises_the_fence_and_leaves_attempts(database):
     job = make_job(database)
     claimed = claim(database)

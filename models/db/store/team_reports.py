@@ -82,5 +82,5 @@ def is_unfinished(job: Job) -> bool:
 
 
 def lock_name(*what: str) -> str:
-    """The name of a lease under which one of several equal wishes at once is written first."""
-    return "wish:" + sha256("\0".join(what).encode()).hexdigest()[:48]
+    """The name of a lease under which one of several equal wishes at once is written first: one of 256, for ever."""
+    return "wish:" + sha256("\0".join(what).encode()).hexdigest()[:2]
