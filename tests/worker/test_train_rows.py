@@ -16,10 +16,12 @@ from models.catalog.prepared import PreparedWriter
 from models.domain.errors import AppError, Code
 from models.domain.estimate import row_counts
 from models.domain.example import EXAMPLE
-from models.domain.training import MixedFile, RowsSpec, TrainingSpec
+from models.domain.token_figures import token_figures
+from models.domain.training import MixedFile, OverLong, RowsSpec, TrainingSpec
 from tests.sources import write_source
 from tests.text_bases import TOOL_ROW, row
 from tests.tiny import tiny_base
+from worker.data.counts import count
 from worker.data.gate.run import check
 from worker.data.source import FACTS, GATE, ROWS, Source, SourceFacts
 from worker.train.inputs import Rows, TrainingFacts, read_inputs
@@ -336,3 +338,16 @@ def test_what_the_gate_finds_nearly_the_same_is_kept_together(inputs):
              for found in sides]  # fmt: skip
     assert all(sorted(both) == [0, 3] for both in alike)
     assert {both[1] for both in alike} == {0, 3}
+
+
+@pytest.mark.parametrize(("max_length", "weight"), [(2048, 1.0), (90, 2.0)])
+def test_the_tokens_counted_before_a_run_are_those_of_the_run(inputs, base, max_length, weight):
+    place = inputs([*questions(20), TOOL_ROW, *questions(5, "a question so long that it does not fit, " * 2)])
+    report, _ = count(Source(place.folder / "train").prepared(), base)
+    found = place.read(weight=weight, data={"max_length": max_length})
+    figures = token_figures(
+        [report], [found.sources[0].trained], max_length=max_length, over_long=OverLong.DROP, are_texts=[False]
+    )
+    assert (figures.sequences, figures.tokens) == (len(found.training), found.training.tokens)
+    assert figures.trained_tokens == sum(each.trained_tokens for each in found.training)
+    assert figures.longest == max(found.lengths) and figures.too_long == found.left_out.get("too_long", 0)
