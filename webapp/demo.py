@@ -18,7 +18,7 @@ from models.domain.errors import AppError, JobFailed
 from models.domain.ids import new_id
 from models.domain.merging import MergeReport
 from webapp.actions.ensure_bundled_base import BUNDLED_BASE, bundled_gguf
-from webapp.demo_report import Asked, Merged, Trained, print_report, say
+from webapp.demo_report import Asked, Merged, Stages, Trained, print_report, say
 from webapp.progress_line import ProgressLine
 from webapp.running import Running, eventually, running
 
@@ -47,11 +47,11 @@ def demo(data_dir: Path | None) -> None:
         )
     folder = data_dir or Path("var") / "demo" / time.strftime("%Y%m%d-%H%M%S")
     folder = folder.absolute()
-    began = time.monotonic()
+    stages = Stages()
     say(f"Starting an installation of its own in {folder}")
     try:
         with running(folder) as app:
-            trained, merged, asked = tell(client_of(app))
+            trained, merged, asked = tell(client_of(app), stages)
         print_report(trained, merged, asked)
         judge(trained, asked)
     except AppError:
@@ -59,7 +59,8 @@ def demo(data_dir: Path | None) -> None:
         raise
     if data_dir is None:
         shutil.rmtree(folder)
-    say(f"All of it took {time.monotonic() - began:.0f} s. Nothing is left running.")
+    stages.ended("end")
+    say(f"All of it took {stages.total_seconds:.0f} s ({stages.line()}). Nothing is left running.")
 
 
 def client_of(app: Running) -> OpenAI:
@@ -68,15 +69,21 @@ def client_of(app: Running) -> OpenAI:
     return OpenAI(base_url=f"{app.url}/v1", api_key=key, timeout=CHAT_SECONDS)
 
 
-def tell(client: OpenAI) -> tuple[Trained, Merged, list[Asked]]:
+def tell(client: OpenAI, stages: Stages) -> tuple[Trained, Merged, list[Asked]]:
     """The whole story. What the client raises becomes a sentence."""
     try:
+        stages.ended("start")
         wait_for_base(client, BUNDLED_BASE)
+        stages.ended("base model")
         files = [upload(client, samples.path(name)) for name in ("larkspur-facts", "larkspur-heldout")]
+        stages.ended("rows")
         trained = fine_tune(client, BUNDLED_BASE, files, RECIPE)
+        stages.ended("training")
         merged = merge(client, trained.adapter, MERGE)
-        models = (BUNDLED_BASE, trained.adapter, merged.model)
-        return trained, merged, ask_all(client, models, samples.questions(demo_only=True))
+        stages.ended("merge")
+        asked = ask_all(client, (BUNDLED_BASE, trained.adapter, merged.model), samples.questions(demo_only=True))
+        stages.ended("questions")
+        return trained, merged, asked
     except openai.APIStatusError as error:
         raise AppError(f"The app refused a step of the demonstration: {error.message}") from error
     except openai.APIError as error:

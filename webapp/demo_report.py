@@ -1,5 +1,6 @@
 """What the demonstration found, and how it prints it: answers side by side, losses, the merge's report."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -41,6 +42,26 @@ class Asked:
 def say(sentence: str) -> None:
     """One plain line, at once even into a pipe."""
     print(sentence, flush=True)
+
+
+class Stages:
+    """Where the time went: seconds of each stage, from its beginning to the next one's."""
+
+    def __init__(self) -> None:
+        self._began = self._last = time.monotonic()
+        self._seconds: dict[str, float] = {}
+
+    def ended(self, name: str) -> None:
+        now = time.monotonic()
+        self._seconds[name], self._last = now - self._last, now
+
+    def line(self) -> str:
+        """`start 12 s, base 20 s`: one line, in order."""
+        return ", ".join(f"{name} {seconds:.0f} s" for name, seconds in self._seconds.items())
+
+    @property
+    def total_seconds(self) -> float:
+        return time.monotonic() - self._began
 
 
 def print_report(trained: Trained, merged: Merged, asked: Sequence[Asked]) -> None:

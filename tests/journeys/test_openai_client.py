@@ -11,30 +11,14 @@ import openai
 import pytest
 
 from models import samples
-from tests.journeys.launched import eventually, without_bundled_base
-from tests.tiny import tiny_base
-from webapp.running import Running, running
+from tests.journeys.launched import eventually
+from webapp.running import Running
 
 KNOBS = {"schedule": {"batch_rows": 8, "learning_rate": 0.01, "save_every": 3}, "method": {"options": {"rank": 4}}}
 
 
 @pytest.fixture(scope="module")
-def app(tmp_path_factory):
-    """One installation for the journey, with a tiny base."""
-    home = tmp_path_factory.mktemp("openai")
-    with pytest.MonkeyPatch.context() as patch, running_with_tiny(home, patch) as started:
-        yield started
-
-
-def running_with_tiny(home, patch):
-    without_bundled_base(home, patch)
-    tiny_base(home / "tiny")
-    return running(home / "var")
-
-
-@pytest.fixture(scope="module")
 def key(app: Running) -> str:
-    app.tuneroom("base", "add", str(app.data_dir.parent / "tiny"), "--name", "tiny")
     return app.new_key("anna@example.org")
 
 
