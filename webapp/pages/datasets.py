@@ -53,7 +53,7 @@ def build(deps: Deps) -> None:
 
     on_load(open_zone, top)
     on_load(show, [part, moving])
-    on(ask.click, show, None, [part, moving])
+    on(ask.click, show, None, [part, moving], trigger_mode="always_last")
     on(moving.tick, show, None, [part, moving])
 
 
