@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from models.db.engine import Database
 from models.db.migrations import head, revision_of
 from models.domain.errors import Unavailable
 from models.infra.settings import Settings
-from webapp.deps import Deps
+
+if TYPE_CHECKING:
+    from webapp.deps import Deps
 
 
 @contextmanager
@@ -23,8 +26,10 @@ def opened_database(settings: Settings) -> Iterator[Database]:
 
 
 @contextmanager
-def opened_deps(settings: Settings) -> Iterator[Deps]:
+def opened_deps(settings: Settings) -> "Iterator[Deps]":
     """Raises Unavailable when the database is not at this version's revision."""
+    from webapp.deps import Deps  # loads the broker's client too, which a command on the database does without
+
     deps = Deps.open(settings)
     try:
         _check_revision(deps.database)
