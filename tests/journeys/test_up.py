@@ -100,17 +100,19 @@ def test_a_second_up_names_the_first_and_ends(data_dir):
     assert "Traceback" not in second.stderr
 
 
-def test_a_person_and_a_key_are_made_beside_the_running_app_and_the_key_opens_it(data_dir):
+@pytest.fixture(scope="module")
+def key(data_dir):
     assert tuneroom(data_dir, "user", "add", "ada@example.org").returncode == 0
-    key = tuneroom(data_dir, "key", "create", "--user", "ada@example.org").stdout.splitlines()[-1]
+    return tuneroom(data_dir, "key", "create", "--user", "ada@example.org").stdout.splitlines()[-1]
+
+
+def test_a_person_and_a_key_are_made_beside_the_running_app_and_the_key_opens_it(data_dir, key):
     assert [model.id for model in client_with(data_dir, key).models.list()] == []
     with pytest.raises(AuthenticationError):
         client_with(data_dir, key[:-1]).models.list()
 
 
-def test_samples_are_there_without_being_asked_for(data_dir):
-    tuneroom(data_dir, "user", "add", "sam@example.org")
-    key = tuneroom(data_dir, "key", "create", "--user", "sam@example.org").stdout.splitlines()[-1]
+def test_samples_are_there_without_being_asked_for(data_dir, key):
     files = client_with(data_dir, key).files
     eventually(lambda: {file.status for file in files.list()} == {"processed"})
     assert {file.filename for file in files.list()} >= {"larkspur-facts.jsonl", "plain-style.jsonl"}
