@@ -51,6 +51,18 @@ def wait_for(condition: Callable[[], T], seconds: float = 120.0, every: float = 
     return found
 
 
+def living_children() -> set[psutil.Process]:
+    """Every process below this one that has not ended."""
+    return {each for each in psutil.Process().children(recursive=True) if each.is_running() and _lives(each)}
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 class WorkerProcess:
     """One `worker.jobs_app`, in its own process group, kept alive by its stdin as the keeper does."""
 

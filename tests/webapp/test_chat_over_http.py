@@ -227,7 +227,7 @@ def test_each_error_reaches_the_official_client_as_its_type_after_one_request(se
         client.models.retrieve("org/none")
     assert lost.value.code == "model_not_found"
     with pytest.raises(openai.BadRequestError) as refused:
-        client.files.create(file=("x.csv", b"a"), purpose="fine-tune")
+        client.files.create(file=("x.docx", b"a"), purpose="fine-tune")
     assert refused.value.code == "invalid_file"
     file = client.files.create(file=("x.jsonl", b"{}"), purpose="fine-tune")
     job = client.fine_tuning.jobs.create(model="tiny", training_file=file.id)

@@ -5,7 +5,6 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -17,6 +16,7 @@ from models.domain.example import Conversation, Labelled, Preference, Role, Text
 from models.domain.job import JobKind
 from models.domain.reports import Length
 from models.domain.training import TrainOn
+from tests.harness import living_children
 from tests.sources import write_source
 from tests.text_bases import BOMBS, TOOL_ROW, row, sample_rows, text_base
 from worker.data import counts
@@ -133,13 +133,14 @@ def test_a_template_that_hangs_or_fills_memory_costs_its_rows_only(tmp_path):
     (base / "chat_template.jinja").write_text(BOMBS + (base / "chat_template.jinja").read_text())
     asked = ["hang" if n == 150 else "power" if n == 30 else "fill" if n == 60 else f"Row {n}?" for n in range(1, 301)]
     rows = prepared(tmp_path / "rows.parquet", [Conversation(turns=turns(each, "Yes.")) for each in asked])
+    others = living_children()
     report, _ = count(rows, base, processes=2, row_seconds=0.5)
     (finding,) = report.findings
     assert (finding.kind, [each.row for each in finding.first]) == ("too_slow", [30, 60, 150])
     said = [each.found for each in finding.first]
     assert "0.5 s" in said[0] and "memory" in said[1] and "0.5 s" in said[2]
     assert report.sequences == 297
-    assert not [child for child in psutil.Process().children(recursive=True) if child.status() != "zombie"]
+    assert living_children() <= others
 
 
 def test_a_base_whose_template_hangs_at_once_is_refused(tmp_path):
@@ -228,11 +229,11 @@ def test_a_stop_in_the_middle_of_a_row_that_hangs_ends_the_children(tmp_path):
         if done >= 200:
             raise InterruptedError
 
-    began = time.monotonic()
+    began, others = time.monotonic(), living_children()
     with pytest.raises(InterruptedError):
         count(rows, base, processes=2, watch=watch)
     assert time.monotonic() - began < 30  # 200 rows that hang would take over six minutes
-    assert not psutil.Process().children(recursive=True)
+    assert living_children() <= others
 
 
 @given(st.lists(st.integers(1, 9000), min_size=1, max_size=60))

@@ -325,11 +325,12 @@ def test_equal_files_become_equal_prepared_rows_and_training_reads_the_very_same
 @given(data=st.data())
 @settings(max_examples=20, deadline=None)
 def test_formats_know_a_row_by_its_columns_and_not_by_what_its_texts_say(entry, data):
-    """The law that lets a million rows of the same columns be sniffed once."""
+    """The law that lets a million rows of the same columns be sniffed once, unless a format judges one of them."""
     kinds = {str: st.text(max_size=9), int: st.integers(), bool: st.booleans(), type(None): st.none()}
     names = data.draw(st.sets(st.sampled_from(sorted(set().union(*(each.reads for each in FORMATS.values()))))))
     shape = {name: data.draw(st.sampled_from(sorted(kinds, key=str))) for name in sorted(names)}
     rows = [{name: data.draw(kinds[kind]) for name, kind in shape.items()} for _ in range(2)]
+    rows[1] |= {name: rows[0][name] for name in entry.judges & names}
     assert entry.sniff(rows[0]) == entry.sniff(rows[1])
     if names.isdisjoint(entry.reads):
         assert entry.sniff(rows[0]) == 0

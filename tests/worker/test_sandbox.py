@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
 from models.domain.errors import AppError
-from tests.harness import wait_for
+from tests.harness import living_children, wait_for
 from tests.text_bases import BOMBS, text_base
 from worker.data.sandbox import Ended, Sandbox
 from worker.data.sandbox_child import MEMORY_BYTES, ORPHAN_SECONDS
@@ -35,12 +36,22 @@ def sandbox():
     made.close()
 
 
-def child() -> psutil.Process:
-    (found,) = psutil.Process().children()
-    return found
+@pytest.fixture(autouse=True)
+def others() -> set[psutil.Process]:
+    """What runs beside the sandboxes of a test: earlier modules may have left something of theirs."""
+    return living_children()
 
 
-def test_each_request_has_its_own_time_however_long_the_child_lives(sandbox, base):
+@pytest.fixture
+def child(others: set[psutil.Process]) -> Callable[[], psutil.Process]:
+    def find() -> psutil.Process:
+        (found,) = living_children() - others
+        return found
+
+    return find
+
+
+def test_each_request_has_its_own_time_however_long_the_child_lives(sandbox, base, child):
     sandbox.ask(base, "prompt", HARMLESS)
     used = sum(child().cpu_times()[:2])
     child().rlimit(psutil.RLIMIT_CPU, (int(used) + 2, resource.RLIM_INFINITY))  # as if it had worked for long
@@ -50,7 +61,7 @@ def test_each_request_has_its_own_time_however_long_the_child_lives(sandbox, bas
     assert child().rlimit(psutil.RLIMIT_AS) == (MEMORY_BYTES, MEMORY_BYTES)
 
 
-def test_a_child_that_was_killed_is_replaced_without_a_word(sandbox, base):
+def test_a_child_that_was_killed_is_replaced_without_a_word(sandbox, base, child):
     before = sandbox.ask(base, "prompt", HARMLESS)
     first = child()
     first.kill()
@@ -58,7 +69,7 @@ def test_a_child_that_was_killed_is_replaced_without_a_word(sandbox, base):
     assert child().pid != first.pid
 
 
-def test_a_child_that_hangs_is_ended_and_knows_no_secret(sandbox, base):
+def test_a_child_that_hangs_is_ended_and_knows_no_secret(sandbox, base, child, others):
     os.environ["TUNEROOM_SECRET_OF_A_TEST"] = "planted"
     try:
         sandbox.ask(base, "prompt", HARMLESS)
@@ -66,15 +77,15 @@ def test_a_child_that_hangs_is_ended_and_knows_no_secret(sandbox, base):
         del os.environ["TUNEROOM_SECRET_OF_A_TEST"]
     assert "planted" not in child().environ().values()
     assert isinstance(sandbox.tell(base, "prompt", HANGING), Ended)
-    assert not psutil.Process().children()
+    assert living_children() <= others
 
 
-def test_nothing_is_started_once_it_is_closed(base):
+def test_nothing_is_started_once_it_is_closed(base, others):
     sandbox = Sandbox()
     sandbox.kill()
     with pytest.raises(AppError, match="stopped"):
         sandbox.ask(base, "prompt", HARMLESS)
-    assert not psutil.Process().children()
+    assert living_children() <= others
 
 
 def test_a_child_ends_when_its_parent_is_killed(base):

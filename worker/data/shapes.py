@@ -1,7 +1,8 @@
 """What the rows of a version look like: which format they are in and which columns they have. Parses nothing.
 
 Rows whose values are texts, numbers, yes, no or nothing are told apart by their keys and kinds alone, because `sniff`
-does not judge contents: so a million equal rows cost one look.
+does not judge contents: so a million equal rows cost one look. Rows with a column that some format judges, as a label
+that must be yes or no, are looked at one by one.
 """
 
 from collections import Counter
@@ -16,6 +17,7 @@ MOST_COLUMNS = 200
 LONGEST_NAME = 200
 MOST_KEY_CHARACTERS = 4096
 _FLAT = frozenset({str, int, float, bool, type(None)})
+_JUDGED = frozenset[str]().union(*(entry.judges for entry in FORMATS.values()))
 
 
 class Shape:
@@ -91,5 +93,6 @@ class Shapes:
                     ):
                         self._rest_columns[name] += 1
                 return self._rest
-            shape = self._shapes[key] = Shape(key[0], understood, self._read, is_flat=_FLAT.issuperset(key[1]))
+            is_flat = _FLAT.issuperset(key[1]) and _JUDGED.isdisjoint(understood)
+            shape = self._shapes[key] = Shape(key[0], understood, self._read, is_flat=is_flat)
         return shape

@@ -68,6 +68,7 @@ FORMAT = Format(
         TOOLS,
     ),
     reads=frozenset({"prompt", "completion", "label", "tools"}),
+    judges=frozenset({"label"}),
     sniff=sniff,
     parse=parse,
     render=render,

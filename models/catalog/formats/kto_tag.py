@@ -107,6 +107,7 @@ FORMAT = Format(
         TOOLS,
     ),
     reads=frozenset({*_KEYS, "kto_tag", "instruction", "input", "output", "system", "history", "tools"}),
+    judges=frozenset({"kto_tag"}),
     sniff=sniff,
     parse=parse,
     render=render,

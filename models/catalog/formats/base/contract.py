@@ -49,8 +49,9 @@ class Format:
 
     `fields` are what a person can map columns to; `reads` are the top-level keys that `parse` looks at: of a row with
     none of them a format is not asked. `sniff` says from 0 to 1 how surely a row is of this format, without judging
-    its contents. `parse` turns a row into an Example or raises Invalid with the facts problem, field, found, needed.
-    `render` is its inverse: parse(render(x)) == x; it raises Invalid for an example that the format cannot hold.
+    its contents, but for the columns that it `judges`. `parse` turns a row into an Example or raises Invalid with the
+    facts problem, field, found, needed. `render` is its inverse: parse(render(x)) == x; it raises Invalid for an
+    example that the format cannot hold.
     """
 
     name: str
@@ -61,3 +62,4 @@ class Format:
     sniff: Callable[[Any], float]
     parse: Callable[[Any], Example]
     render: Callable[[Example], dict[str, Any]]
+    judges: frozenset[str] = frozenset()
