@@ -200,7 +200,7 @@ def setup_link(app: Running) -> str:
 def start_run(page: Page, *, name: str, epochs: int) -> None:
     expect(page.get_by_role("button", name="Start run")).to_be_enabled()  # the form is filled by then
     page.get_by_label("Quick").click()
-    page.get_by_text("Advanced: rank").click()
+    page.get_by_text(re.compile("^Advanced:")).click()
     page.get_by_label("Epochs", exact=True).fill(str(epochs))
     page.get_by_label("Name", exact=True).fill(name)
     page.get_by_role("button", name="Start run").click()
