@@ -46,6 +46,9 @@ class Column(_Report):
     is_read: bool
 
 
+MOST_COLUMNS = 200  # that a report names
+
+
 class IntakeReport(_Report):
     """Stage 1. `confidence` is the mean over all rows of how surely they are of `format`, from 0 to 1.
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from models.catalog.formats import FORMATS, detect
+from models.catalog.formats import FORMATS
 from models.domain.example import Conversation, Preference, Role
+from tests.detecting import detect
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 

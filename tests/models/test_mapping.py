@@ -2,9 +2,10 @@
 
 import pytest
 
-from models.catalog.formats import FORMATS, detect
+from models.catalog.formats import FORMATS
 from models.catalog.mapping import check_mapping, in_columns, mapped, suggested_mapping
 from models.domain.errors import Code, Invalid
+from tests.detecting import detect
 
 alpaca, sharegpt = FORMATS["alpaca"], FORMATS["sharegpt"]
 TO_ALPACA = {"instruction": "question", "output": "answer"}

@@ -137,6 +137,8 @@ def test_another_reading_of_a_version_that_was_usable_is_the_next_version(house)
     assert same["id"] == second["id"] and len(versions(house, anna, first["tuneroom"]["dataset"])) == 2
     wrong = post(house, anna, f"/files/{first['id']}/reading", {"format": "excel"})
     assert error_of(wrong)["param"] == "format"
+    lost = post(house, anna, f"/files/{first['id']}/reading", {"format": "alpaca", "mapping": {"system": "rules"}})
+    assert error_of(lost)["param"] == "mapping" and 'no column "rules"' in error_of(lost)["message"]
 
 
 # reports

@@ -4,6 +4,7 @@ A version that was usable never changes: another reading of it is the next versi
 """
 
 from models.catalog.formats import FORMATS
+from models.catalog.mapping import check_mapping
 from models.db.store.system import SystemStore
 from models.db.store.team import TeamStore
 from models.db.store.team_reports import is_unfinished, lock_name
@@ -11,6 +12,7 @@ from models.domain.access import Principal
 from models.domain.errors import Invalid
 from models.domain.job import JobKind, Lane
 from models.domain.reading import Part, Reading
+from models.domain.reports import MOST_COLUMNS
 from webapp.actions.ring import ring
 from webapp.actions.upload_file import File
 from webapp.deps import Deps
@@ -31,6 +33,7 @@ def change_reading(deps: Deps, principal: Principal, file_id: str, reading: Read
         file = store.file(file_id)
         store.dataset_for_version(file.dataset_id)
         checks = store.data_jobs(file.id, JobKind.CHECK_DATA)
+        _check_columns(file, reading)
         is_known = file.status == "processed" or any(is_unfinished(job) for job in checks)
         if is_known and Reading.model_validate(file.reading or {}) == reading:
             return file
@@ -63,6 +66,18 @@ def checked_reading(reading: Reading) -> None:
             "format, a column of the file. Correct it.",
             param="mapping",
         )
+
+
+def _check_columns(file: File, reading: Reading) -> None:
+    """A mapping is judged here as far as an earlier check knows the columns; the check itself sees all of them."""
+    if reading.format is None or not reading.mapping or file.report is None:
+        return
+    columns = [column["name"] for column in file.report.get("columns", ())]  # an older release wrote none
+    if columns and len(columns) < MOST_COLUMNS:
+        try:
+            check_mapping(FORMATS[reading.format], reading.mapping, columns)
+        except Invalid as refusal:
+            raise Invalid(refusal.message, param="mapping") from None
 
 
 def _note(reading: Reading) -> str:

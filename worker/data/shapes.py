@@ -10,10 +10,9 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from models.catalog.formats import FORMATS
-from models.domain.reports import Column
+from models.domain.reports import MOST_COLUMNS, Column
 
 MOST_SHAPES = 1000
-MOST_COLUMNS = 200
 LONGEST_NAME = 200
 MOST_KEY_CHARACTERS = 4096
 _FLAT = frozenset({str, int, float, bool, type(None)})
