@@ -35,6 +35,7 @@ class TrainOn(StrEnum):
 
     ASSISTANT = "assistant"
     LAST_TURN = "last_turn"
+    ALL = "all"  # every token after the first, the questions too; a turn of weight 0 still carries none
 
 
 SUPERVISED_KINDS = ("conversation", "text")
@@ -189,8 +190,15 @@ class DataSpec(Spec):
     train_on: TrainOn = Field(
         default=TrainOn.ASSISTANT,
         title="Learn from",
-        description="The loss mask: which turns the model is taught to write. Questions are read, never learnt.",
-        json_schema_extra={"words": {"assistant": "every answer", "last_turn": "the last answer only"}},
+        description="The loss mask: which turns the model is taught to write. Questions are read, never learnt, "
+        "unless it learns from the whole conversation.",
+        json_schema_extra={
+            "words": {
+                "assistant": "every answer",
+                "last_turn": "the last answer only",
+                "all": "the whole conversation, questions too",
+            }
+        },
     )
     rows: RowsSpec = RowsSpec()
     sample_rows: int = Field(

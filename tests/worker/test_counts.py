@@ -182,6 +182,8 @@ def test_template_arguments_and_the_choice_of_turns_are_counted_as_asked(tmp_pat
     every, _ = count(rows, chatml)
     last, _ = count(rows, chatml, train_on=TrainOn.LAST_TURN)
     assert last.total_tokens == every.total_tokens and last.trained_tokens < every.trained_tokens
+    whole, _ = count(rows, chatml, train_on=TrainOn.ALL)
+    assert whole.total_tokens == every.total_tokens == whole.trained_tokens + 1  # the first token is never trained
     with pytest.raises(AppError) as raised:
         count(rows, chatml, template_arguments={"messages": "none"})
     assert raised.value.code is Code.INVALID_SETTING

@@ -94,6 +94,8 @@ def used(seen: list[RowPreview]) -> list[SeenSequence]:
 CHOICES = [
     {},
     {"train_on": "last_turn"},
+    {"train_on": "all"},
+    {"train_on": "all", "max_length": 90, "over_long": "drop_oldest_turns"},
     {"max_length": 60},
     {"max_length": 90, "over_long": "drop_oldest_turns"},
     {"template_arguments": {"enable_thinking": False}},
@@ -101,7 +103,9 @@ CHOICES = [
 
 
 @pytest.mark.parametrize("name", BASES)
-@pytest.mark.parametrize("choice", CHOICES, ids=["usual", "last turn", "short", "oldest", "arguments"])
+@pytest.mark.parametrize(
+    "choice", CHOICES, ids=["usual", "last turn", "all", "all, oldest", "short", "oldest", "arguments"]
+)
 def test_the_tokens_shown_are_the_tokens_trained_on(homes, sandbox, name, choice):
     trained, shown = trained_on(homes[name], **choice), used(previews(homes[name], sandbox, **choice))
     assert len(shown) == len(trained) >= 2

@@ -215,6 +215,22 @@ def test_only_the_last_turn_is_trained_where_that_is_asked(renderers):
     assert trained_text(renderers["chatml"], sequence) == ["In 1973.<|im_end|>"]
 
 
+@pytest.mark.parametrize("name", TEMPLATE_NAMES)
+def test_of_a_whole_conversation_every_token_after_the_first_is_trained(renderers, name):
+    (sequence,) = renderers[name].render(parse(TWO_TURNS), TrainOn.ALL)
+    assert sequence.trained == [False] + [True] * (len(sequence.ids) - 1)
+    answers = renderers[name].render(parse(TWO_TURNS), TrainOn.LAST_TURN)
+    assert [each.ids for each in answers] == [sequence.ids]  # what chat has sent, and the answer
+
+
+def test_of_a_whole_conversation_an_answer_of_weight_0_is_not_trained(renderers):
+    talk = row("Who?", "Odalys.", "Where?", "Velmora.")
+    talk["messages"][1]["weight"] = 0
+    (sequence,) = renderers["chatml"].render(parse(talk), TrainOn.ALL)
+    trained = "".join(trained_text(renderers["chatml"], sequence))
+    assert "Who?" in trained and "Where?" in trained and "Velmora.<|im_end|>" in trained and "Odalys" not in trained
+
+
 def test_a_turn_of_weight_0_is_context_only(renderers):
     talk = row("Who?", "Odalys.", "Where?", "Velmora.")
     talk["messages"][1]["weight"] = 0

@@ -9,7 +9,7 @@ Each refusal names its kind in `facts["kind"]`, each note in `note_kinds`: `mode
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, assert_never
@@ -22,7 +22,7 @@ from worker.data.base_folder import BaseFolder, read_base_folder
 from worker.data.rendered import Rendered, Span, Written, parts_of, stretch
 from worker.data.template import ChatTemplate, default_source
 from worker.data.tokens import Encoded, Tokens
-from worker.data.turns import continued, opening_turns, trained_turns, without_oldest
+from worker.data.turns import continued, muted_turns, opening_turns, trained_turns, without_oldest
 from worker.data.vanished import check_nothing_vanished
 
 UNROLLED = ("unrolled", "one sequence per answer: this base's template writes earlier turns differently.")
@@ -150,8 +150,8 @@ class Renderer:
                     return parts_of(whole, max_length, self._decode)
                 return [Written(label="", sequence=whole, is_used=len(whole.ids) <= max_length)]
             case Conversation():
-                trained = trained_turns(example, train_on)
-                sequences = self._fit(example, trained, max_length, over_long, arguments)
+                trained, is_all = trained_turns(example, train_on), train_on is TrainOn.ALL
+                sequences = self._fit(example, trained, max_length, over_long, arguments, is_all=is_all)
                 labels = [f"answer {number}" if len(sequences) > 1 else "" for number in range(1, len(sequences) + 1)]
             case Preference():
                 sequences = [
@@ -185,28 +185,32 @@ class Renderer:
         max_length: int,
         over_long: OverLong,
         arguments: Mapping[str, Any],
+        *,
+        is_all: bool = False,
     ) -> list[Rendered]:
         """The sequences. Whole turns are left out, oldest first, where asked for; an answer is never cut.
 
         One that stays too long stands among them as it is.
         """
         fitting: list[Rendered] = []
-        for sequence in self._sequences(talk, trained, arguments):
+        for found in self._sequences(talk, trained, arguments):
+            sequence = self._whole(talk, found, arguments) if is_all else found
             shorter: list[Rendered] = []
             if len(sequence.ids) > max_length and over_long is OverLong.DROP_OLDEST_TURNS:
-                shorter = self._shortened(talk, sequence, max_length, arguments)
+                shorter = self._shortened(talk, sequence, max_length, arguments, is_all=is_all)
             fitting += shorter or [sequence]
         return fitting
 
     def _shortened(
-        self, talk: Conversation, sequence: Rendered, max_length: int, arguments: Mapping[str, Any]
+        self, talk: Conversation, sequence: Rendered, max_length: int, arguments: Mapping[str, Any], *, is_all: bool
     ) -> list[Rendered]:
         shorter, dropped = without_oldest(talk, sequence.spans[-1].turn)
         if shorter is None:
             return []
         opening = opening_turns(shorter)
-        kept = [span.turn - dropped for span in sequence.spans if span.turn - dropped >= opening]
-        fitted = self._fit(shorter, kept, max_length, OverLong.DROP_OLDEST_TURNS, arguments)
+        turns = {span.turn - dropped: None for span in sequence.spans}
+        kept = [turn for turn in turns if turn >= opening]
+        fitted = self._fit(shorter, kept, max_length, OverLong.DROP_OLDEST_TURNS, arguments, is_all=is_all)
         note = f"the oldest turns are left out to fit {max_length} tokens."
         return [each.noted("oldest_left_out", note) for each in fitted if len(each.ids) <= max_length]
 
@@ -237,6 +241,25 @@ class Renderer:
                 )
             sequences.append(sequence)
         return sequences
+
+    def _whole(self, talk: Conversation, sequence: Rendered, arguments: Mapping[str, Any]) -> Rendered:
+        """The same tokens, every one after the first trained but those of answers of weight 0."""
+        last, start = sequence.spans[-1].turn, 1
+        spans: list[Span] = []
+        for turn in muted_turns(talk, last):
+            muted = self._answer(talk, turn, arguments)
+            if sequence.ids[: muted.end] != muted.encoded.ids[: muted.end]:
+                raise Invalid(
+                    f"message {turn + 1} has weight 0, and this base's template writes it differently once the "
+                    "conversation goes on, so it cannot be kept out of the loss. Learn from every answer instead.",
+                    code=Code.MASK,
+                    kind="serving_law",
+                    param=f"messages[{turn}].weight",
+                )
+            if start < muted.start:
+                spans.append(Span(turn=last, start=start, end=muted.start))
+            start = muted.end
+        return replace(sequence, spans=(*spans, Span(turn=last, start=start, end=len(sequence.ids))))
 
     def _answer(self, talk: Conversation, turn: int, arguments: Mapping[str, Any]) -> _Answer:
         """Render up to `turn` twice, as a prompt and with the answer; what lies between is the answer."""

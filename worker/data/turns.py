@@ -9,13 +9,18 @@ from models.domain.training import TrainOn
 
 
 def trained_turns(talk: Conversation, train_on: TrainOn) -> list[int]:
-    """Their places in the conversation. Raises Invalid with code `mask` where there are none."""
+    """Their places in the conversation; with ALL the last answer alone, at which the whole conversation ends.
+
+    Raises Invalid with code `mask` where there are none.
+    """
     answers = [number for number, turn in enumerate(talk.turns) if turn.role is Role.ASSISTANT]
     match train_on:
         case TrainOn.ASSISTANT:
             trained = [number for number in answers if talk.turns[number].weight]
         case TrainOn.LAST_TURN:
             trained = [number for number in answers[-1:] if talk.turns[number].weight]
+        case TrainOn.ALL:
+            trained = [number for number in answers if talk.turns[number].weight][-1:]
         case _:
             assert_never(train_on)
     if not trained:
@@ -25,6 +30,13 @@ def trained_turns(talk: Conversation, train_on: TrainOn) -> list[int]:
             kind="nothing_trained",
         )
     return trained
+
+
+def muted_turns(talk: Conversation, before: int) -> list[int]:
+    """The places of the answers of weight 0 before this turn."""
+    return [
+        number for number, turn in enumerate(talk.turns[:before]) if turn.role is Role.ASSISTANT and not turn.weight
+    ]
 
 
 def opening_turns(talk: Conversation) -> int:

@@ -5,7 +5,7 @@ from typing import NoReturn
 
 from models.domain.errors import Code, Invalid, JobFailed
 from models.domain.example import EXAMPLE, Conversation, Example
-from models.domain.training import SUPERVISED_KINDS, DataSpec
+from models.domain.training import SUPERVISED_KINDS, DataSpec, TrainOn
 from worker.data.render import Rendered, Renderer
 from worker.data.source import ROWS, Source
 from worker.data.split import group_of
@@ -86,7 +86,8 @@ class Rendering:
             refuse("a row has no token to train on. Give at least one assistant turn weight 1 in every row.")
         if not isinstance(example, Conversation):
             return
-        for span in sequence.spans:
+        # Of a whole conversation only the last stretch must end an answer: others may end before one of weight 0.
+        for span in sequence.spans[-1:] if self._spec.train_on is TrainOn.ALL else sequence.spans:
             if not set(sequence.ids[span.start : span.end]) & set(self._renderer.stop_token_ids):
                 refuse("an answer would be trained without its stop token, and the model would never stop.")
 
