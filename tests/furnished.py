@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from models.db.store.artefacts import NewAdapter, NewBase, NewMerge
 from models.db.store.system import DEFAULT_TEAM, SystemStore
@@ -24,6 +24,7 @@ from models.db.tables import (
     Dataset,
     DatasetVersion,
     Job,
+    JobEvent,
     Link,
     LinkUse,
     Merge,
@@ -120,7 +121,9 @@ class DataRun(Run):
         until, draw = until or datetime.now(UTC), random.Random(total)
         said: list[Said] = [PhaseBegan(phase=Phase.TRAINING)]
         if every and steps[0] == 1:
-            said.append(_sample(0, total, until - timedelta(seconds=len(steps) * seconds_each)))
+            began = until - timedelta(seconds=len(steps) * seconds_each)
+            said.append(Evaluated(step=0, loss_per_token=2.61, trained_tokens=900, at=began))
+            said.append(_sample(0, total, began))
         for step in steps:
             at = until - timedelta(seconds=(steps[-1] - step) * seconds_each)
             smooth = 0.55 + 1.9 * math.exp(-3.4 * step / total)
@@ -402,6 +405,10 @@ def _move_back(house: House, job: str, ago: timedelta, lasted: timedelta) -> Non
     _change(
         house, Job, job, finished_at=ended, started_at=ended - lasted, created_at=ended - lasted - timedelta(seconds=8)
     )
+    with house.deps.database.write() as session:
+        moved = select(JobEvent).where(JobEvent.job_id == job, JobEvent.type == "moved")
+        for event in session.scalars(moved):
+            event.at = ended if (event.data or {}).get("before") == JobState.RUNNING else ended - lasted
 
 
 def _merged(house: House, person: Person, adapter: str) -> str:

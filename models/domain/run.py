@@ -8,6 +8,22 @@ Curve = list[tuple[int, float]]  # (step, value) by step: plain pairs, as a long
 
 
 @dataclass(frozen=True, kw_only=True)
+class Bucket:
+    """The `count` values of a series from step `first` to step `last`: their extremes and their sum."""
+
+    first: int
+    last: int
+    low: float
+    high: float
+    total: float
+    count: int
+
+    @property
+    def mean(self) -> float:
+        return self.total / self.count
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunRow:
     """One job with the names of what it works on and of what it made. `error` is its sentence."""
 
@@ -42,6 +58,8 @@ class RunRow:
     adapter_name: str | None
     merge_id: str | None  # made by a merge
     merge_name: str | None
+    sweep_id: str | None  # the group it was started with
+    sweep_name: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,5 +113,5 @@ class RunCompared:
     """A run beside others: its losses on the rows it learns from, and on those held out."""
 
     run: RunSeen
-    train: Curve
+    train: list[Bucket]
     held_out: Curve

@@ -1,6 +1,7 @@
 """Which doors the store has: SystemStore's are listed by name, TeamStore's are scoped, each of them."""
 
 import inspect
+from datetime import UTC, datetime
 
 import pytest
 
@@ -122,8 +123,8 @@ LISTS = {
     "places_in_queue": lambda store, ids: store.places_in_queue([ids["job"]]),
     "sparks": lambda store, ids: store.sparks([ids["job"]]),
     "paces": lambda store, ids: store.paces([ids["job"]]),
-    "curves": lambda store, ids: store.curves(ids["job"], ("train_loss",)),
-    "sums": lambda store, ids: store.sums(ids["job"], ("train_loss",)),
+    "buckets": lambda store, ids: store.buckets(ids["job"], ("train_loss",)),
+    "held_seconds": lambda store, ids: store.held_seconds(ids["job"], datetime(2026, 3, 1, tzinfo=UTC)),
     "recent": lambda store, ids: store.recent(ids["job"]),
     "told": lambda store, ids: store.told(ids["job"], limit=5),
     "log_tail": lambda store, ids: store.log_tail(ids["job"]),

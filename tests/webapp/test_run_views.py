@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 
 from models.domain.job import JobKind, Phase
-from models.domain.run import AnswerSeen, RunRow, RunSeen
+from models.domain.run import AnswerSeen, Bucket, RunRow, RunSeen
+from models.domain.series import points, smoothed
 from webapp.views.curve import chart, limits, sparkline, thin
-from webapp.views.run import below, speeds
+from webapp.views.run import below, head
+from webapp.views.run_charts import charts, smoothing_of, speeds
 from webapp.views.run_list import run_row, runs_list
+from webapp.views.run_outcome import outcome_of
 from webapp.views.run_words import KINDS, PHASES, differing, event_words, name_of, phase_word, settings_of, state_word
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -142,9 +145,16 @@ def test_settings_are_told_in_the_words_of_the_form_and_a_local_path_is_not():
 
 
 def test_only_settings_that_differ_are_compared():
-    one, two = {"Epochs": "3", "Rank": "16"}, {"Epochs": "1", "Rank": "16", "Alpha": "32"}
-    assert differing([one, two]) == [("Epochs", ["3", "1"]), ("Alpha", ["–", "32"])]
-    assert differing([one, one]) == []
+    one = row(spec=SPEC | {"schedule": {"epochs": 3}, "suffix": "a"})
+    two = row(spec=SPEC | {"method": {"name": "lora", "options": {"rank": 16, "alpha": 32}}, "suffix": "b"})
+    three = row(spec=two.spec | {"schedule": {"epochs": 1, "seed": 3407}})
+    assert differing([one, three]) == [("Epochs", ["3", "1"]), ("Alpha", ["–", "32"])]
+    assert differing([one, one]) == []  # and a setting that one was stored without is its default
+
+
+def test_two_versions_of_a_dataset_differ_although_their_name_does_not():
+    other = row(spec=SPEC | {"data": SPEC["data"] | {"training_file": "file-2"}})
+    assert differing([row(), other]) == [("Rows", ["mails.jsonl (le-1)", "mails.jsonl (le-2)"])]
 
 
 @pytest.mark.parametrize(
@@ -185,8 +195,55 @@ def test_a_bar_is_never_over_full_and_unknown_where_nothing_was_counted():
 
 
 def test_speed_is_trained_tokens_by_the_seconds_of_the_same_step():
-    curves = {"trained_tokens": [(1, 100.0), (2, 90.0)], "step_seconds": [(2, 3.0)]}
+    curves = {"trained_tokens": each((1, 100.0), (2, 90.0)), "step_seconds": each((2, 3.0))}
     assert speeds(curves) == [(2, 30.0)]
+    assert speeds(curves | {"tokens": each((2, 180.0))}) == [(2, 60.0)]  # all tokens, where they are counted
+
+
+def each(*points: tuple[int, float]) -> list[Bucket]:
+    return [Bucket(first=step, last=step, low=value, high=value, total=value, count=1) for step, value in points]
+
+
+def test_a_smoothed_curve_begins_at_the_first_value_and_is_the_same_for_steps_in_buckets():
+    steps = each(*((step, 2.0) for step in range(1, 9)), (9, 1.0), (10, 1.0))
+    assert smoothed(steps, 0.9)[0] == (1, 2.0) and smoothed(steps, 0.9)[7][1] == pytest.approx(2.0)
+    mean = (0.9**2 * (1 - 0.9**8) * 2 + (1 - 0.9**2) * 1) / (1 - 0.9**10)
+    assert smoothed(steps, 0.9)[-1] == pytest.approx((10, mean))
+    eight = Bucket(first=1, last=8, low=2.0, high=2.0, total=16.0, count=8)
+    two = Bucket(first=9, last=10, low=1.0, high=1.0, total=2.0, count=2)
+    assert smoothed([eight, two], 0.9)[-1] == pytest.approx((10, mean))
+    assert smoothed(steps, 0.0) == points(steps)
+
+
+def test_a_run_without_preferences_or_memory_has_no_such_charts():
+    plain = charts(seen(total=9), {"train_loss": each((1, 2.0), (2, 1.5)), "eval_loss": each((2, 1.6))}, 0.9)
+    assert {name for name, one in plain.items() if not one.is_empty} == {"loss"}
+    names = {name for *_, name in plain["loss"].value["data"]}
+    assert names == {"training", "training, smoothed", "held-out"} and plain["loss"].x_lim == [0.0, 9.0]
+    assert len({name for *_, name in charts(seen(), {"train_loss": each((1, 2.0))}, 0.0)["loss"].value["data"]}) == 1
+    pairs = {"margin": each((1, 0.1)), "chosen_logp": each((1, -20.0)), "rejected_logp": each((1, -30.0))}
+    shown = charts(seen(), pairs | {"kl": each((1, 0.01)), "peak_memory_bytes": each((1, 2e9))})
+    assert not any(shown[name].is_empty for name in ("margin", "logp", "kl", "memory"))
+    assert shown["memory"].value["data"] == [[1, 2.0, "peak memory"]]
+
+
+@pytest.mark.parametrize(("asked", "factor"), [("0", 0.0), ("0.97", 0.97), ("", 0.9), ("2", 0.9), ("x", 0.9)])
+def test_smoothing_is_one_of_a_few_factors(asked, factor):
+    assert smoothing_of(asked) == factor
+
+
+def test_what_a_run_changed_is_told_once_it_has_ended():
+    recent = {"eval_loss": [(0, 2.0), (30, 0.8), (60, 1.0)], "train_loss": [(59, 0.6), (60, 0.4)]}
+    assert outcome_of(seen(done=60, total=60), recent, {}, 50) is None
+    ended = seen(state="succeeded", done=60, total=90, adapter_id="adapter-1", trained_tokens=12_000)
+    found = outcome_of(ended, recent, {"adapter_step": 30}, 50)
+    assert found is not None
+    assert (found.held_change, found.best, found.last_loss) == (-0.5, (30, 0.8), 0.5)
+    assert found.published == "the adapter is that of step 30"
+    html = head(ended, may_change=True, may_start=True, recent=recent, outcome=found)
+    assert "50 % lower than the base" in html and "50 device-seconds" in html and "of 90" in html
+    assert "/train?from=ftjob-1&amp;change=1" in html
+    assert "Clone" not in head(ended, may_change=True, may_start=False, recent=recent)
 
 
 def samples_of(samples=(), **changed) -> str:

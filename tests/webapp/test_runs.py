@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import event, select, text
 
 from models.db.store.system import SystemStore
 from models.db.store.team import TeamStore
@@ -12,6 +12,7 @@ from models.domain.access import Role
 from models.domain.errors import Code, JobFailed, NotFound
 from models.domain.job import CancelWish, HeldReason, JobKind, JobState
 from models.domain.progress import Sampled, seconds_left
+from models.domain.series import points, ratio
 from tests.runs import Run
 from webapp.actions.show_run import run_curves, show_run
 from webapp.actions.show_runs import PAGE_ROWS, RunsAsked, compare_runs, list_runs
@@ -123,8 +124,8 @@ def test_another_teams_runs_do_not_exist_and_its_people_are_not_named(house, ann
     with house.deps.database.read() as session:
         store = TeamStore(session, bert.principal)
         assert store.log_tail(run.id) is None and store.sparks([run.id]) == {} and store.paces([run.id]) == {}
-        assert store.curves(run.id, ("train_loss",)) == store.curves(run.id, ("train_loss",), every=2) == {}
-        assert store.sums(run.id, ("step_seconds",)) == store.recent(run.id) == {}
+        assert store.buckets(run.id, ("train_loss",)) == store.recent(run.id) == {}
+        assert store.held_seconds(run.id, NOW) == 0
         assert store.told(run.id, limit=5) == store.samples(run.id, limit=5) == []
         assert store.places_in_queue([Run(house, anna, base=base).id]) == {}
 
@@ -201,25 +202,59 @@ def test_the_pace_of_an_earlier_attempt_does_not_count(house, anna, base):
 
 
 def test_a_small_curve_of_a_long_run_keeps_its_first_and_last_step(house, anna, base):
-    run = Run(house, anna, base=base).claim().feed(range(1, 1003), 2000)
+    Run(house, anna, base=base).claim().feed(range(1, 1003), 2000)
     spark = list_runs(house.deps, anna.principal, RunsAsked(kind=JobKind.TRAIN)).runs[0].spark
     assert (spark[0][0], spark[-1][0]) == (1, 1002)
     assert 55 <= len(spark) <= 62
-    assert len(run_curves(house.deps, anna.principal, run.id)["train_loss"]) == 1002
 
 
-def test_a_long_run_keeps_its_highest_and_lowest_steps_and_its_mean_speed(house, anna, base):
-    run = Run(house, anna, base=base).claim().feed(range(1, 4502), 9000, seconds_each=0.5)
+def test_a_run_of_a_hundred_thousand_steps_is_a_thousand_points_with_its_extremes_and_sums(house, anna, base):
+    run, count = Run(house, anna, base=base).claim(), 100_000
+    series = {"train_loss": "1.0 + (n % 7) * 0.01", "trained_tokens": "400.0", "step_seconds": "0.5"}
+    for name, value in series.items():
+        _many_points(house, run.id, name, value, count)
     with house.deps.database.write() as session:
-        session.get_one(Metric, (run.id, "train_loss", 3217)).value = 77.0
-        session.get_one(Metric, (run.id, "train_loss", 1301)).value = -1.0
+        session.get_one(Metric, (run.id, "train_loss", 32_171)).value = 77.0
+        session.get_one(Metric, (run.id, "train_loss", 81_301)).value = -1.0
     curves = run_curves(house.deps, anna.principal, run.id)
-    loss = curves["train_loss"]
-    assert 2000 <= len(loss) <= 4000 and (loss[0][0], loss[-1][0]) == (1, 4501)
-    assert abs(next(step for step, value in loss if value == 77.0) - 3217) <= 3
-    assert abs(next(step for step, value in loss if value == -1.0) - 1301) <= 3
-    assert sum(seconds for _, seconds in curves["step_seconds"]) == pytest.approx(4501 * 0.5)
-    assert show_run(house.deps, anna.principal, run.id).recent["train_loss"][0][0] == 4482
+    loss = points(curves["train_loss"])
+    assert 900 <= len(loss) <= 1000 and (loss[0][0], loss[-1][0]) == (1, count)
+    assert abs(next(step for step, value in loss if value == 77.0) - 32_171) <= 201
+    assert abs(next(step for step, value in loss if value == -1.0) - 81_301) <= 201
+    assert sum(one.total for one in curves["step_seconds"]) == pytest.approx(count * 0.5)
+    assert {speed for _, speed in ratio(curves["trained_tokens"], curves["step_seconds"])} == {800.0}
+
+
+def _many_points(house, job: str, series: str, value: str, count: int) -> None:
+    numbers = "WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < :count)"
+    insert = "INSERT INTO metrics (job_id, series, step, fence, value, at)"
+    with house.deps.database.write() as session:
+        session.execute(
+            text(f"{insert} {numbers} SELECT :job, :series, n, 1, {value}, CURRENT_TIMESTAMP FROM s"),
+            {"job": job, "series": series, "count": count},
+        )
+
+
+def test_up_to_a_thousand_steps_every_one_is_drawn_as_it_came(house, anna, base):
+    run = Run(house, anna, base=base).claim().feed(range(1, 1000), 2000)
+    curves = run_curves(house.deps, anna.principal, run.id)
+    assert [one.count for one in curves["train_loss"]] == [1] * 999
+    assert show_run(house.deps, anna.principal, run.id).recent["train_loss"][0][0] == 980
+
+
+def test_only_the_time_that_workers_held_a_run_is_its_cost(house, anna, base):
+    run = Run(house, anna, base=base).claim()
+    with house.deps.database.write() as session:
+        SystemStore(session).release(run.id, run.fence, reason="a restart")
+    run.claim().succeed()
+    moves = ("queued", "running", "queued", "running", "succeeded")
+    at = dict(enumerate([0, 100, 130, 500, 520]))
+    with house.deps.database.write() as session:
+        told = session.scalars(select(JobEvent).where(JobEvent.job_id == run.id, JobEvent.type == "moved"))
+        for number, event_ in enumerate(told.all()):
+            assert event_.data["after"] == moves[number]
+            event_.at = NOW + timedelta(seconds=at[number])
+    assert show_run(house.deps, anna.principal, run.id).held_seconds == 50
 
 
 def test_a_cancel_is_seen_with_its_wish(house, anna, base):

@@ -13,7 +13,11 @@ from models.domain.run import AnswerSeen
 from webapp.deps import Deps
 
 Event = JobEvent
-SERIES = ("train_loss", "eval_loss", "grad_norm", "learning_rate", "trained_tokens", "step_seconds")
+SERIES = (
+    "train_loss", "eval_loss", "grad_norm", "learning_rate", "trained_tokens", "tokens", "step_seconds",
+    "peak_memory_bytes", "chosen_logp", "rejected_logp", "margin", "accuracy", "kl", "eval_chosen_logp",
+    "eval_rejected_logp", "eval_margin", "eval_accuracy", "eval_kl",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

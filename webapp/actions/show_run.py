@@ -2,18 +2,20 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from models.db.store.team import TeamStore
-from models.domain.access import Principal
+from models.domain.access import Kind, Object, Principal, Verb, can
 from models.domain.errors import NotFound
 from models.domain.job import JobKind
-from models.domain.run import AnswerSeen, Curve, Made, RunSeen, Told
+from models.domain.run import AnswerSeen, Bucket, Curve, Made, RunSeen, Told
 from webapp.actions.show_runs import seen_runs
 from webapp.deps import Deps
 
-LINES = ("train_loss", "eval_loss", "learning_rate", "grad_norm")
-SUMS = ("trained_tokens", "step_seconds")
-MOST_STEPS = 2000  # more than a chart shows: a page that asks each second must not carry every step of a long run
+SERIES = (
+    "train_loss", "eval_loss", "learning_rate", "grad_norm", "trained_tokens", "tokens", "step_seconds",
+    "peak_memory_bytes", "chosen_logp", "rejected_logp", "margin", "kl", "eval_margin",
+)  # fmt: skip
 EVENTS_SHOWN = 100
 SAMPLES_SHOWN = 24  # the newest; and the first of each question
 MOST_QUESTIONS = 4
@@ -24,6 +26,7 @@ class RunDetail:
     """`events` newest first, at most EVENTS_SHOWN. `recent` are the last steps of each series.
 
     `samples` newest first: SAMPLES_SHOWN, and the first of each question. `merges` were made of this run's adapter.
+    `outcome` is what a training left beside its adapter; `held_seconds` for how long workers worked at it.
     """
 
     run: RunSeen
@@ -34,6 +37,9 @@ class RunDetail:
     samples: tuple[AnswerSeen, ...]
     merges: tuple[Made, ...]
     may_change: bool
+    may_start: bool
+    outcome: dict[str, Any]
+    held_seconds: float
     seen_at: datetime
 
 
@@ -41,7 +47,7 @@ def show_run(deps: Deps, principal: Principal, job_id: str) -> RunDetail:
     """Raises NotFound, also for another team's."""
     with deps.database.read() as session:
         store = TeamStore(session, principal)
-        store.job(job_id)
+        job = store.job(job_id)
         now = datetime.now(UTC)
         rows = store.runs_named([job_id])
         if not rows:  # deleted between the two looks
@@ -60,6 +66,9 @@ def show_run(deps: Deps, principal: Principal, job_id: str) -> RunDetail:
             samples=_samples(store, job_id) if row.kind == JobKind.TRAIN else (),
             merges=tuple(Made(id=merge.id, name=merge.name, run=merge.job_id) for merge in merges),
             may_change=store.may_change(row),
+            may_start=can(principal, Verb.CREATE, Object(kind=Kind.JOB, team=store.team, owner=store.user)),
+            outcome=(job.result or {}) if row.kind == JobKind.TRAIN else {},
+            held_seconds=store.held_seconds(job_id, now),
             seen_at=now,
         )
 
@@ -73,10 +82,9 @@ def _samples(store: TeamStore, job_id: str) -> tuple[AnswerSeen, ...]:
     return (*newest, *(one for one in reversed(first) if one.id not in known))
 
 
-def run_curves(deps: Deps, principal: Principal, job_id: str) -> dict[str, Curve]:
-    """LINES, with the lowest and highest of neighbouring steps where there are many; SUMS over the same steps."""
+def run_curves(deps: Deps, principal: Principal, job_id: str) -> dict[str, list[Bucket]]:
+    """SERIES by step, so far as the run has them; neighbouring steps together where there are many."""
     with deps.database.read() as session:
         store = TeamStore(session, principal)
-        job = store.job(job_id)
-        every = max(1, -(-(job.done or 0) // MOST_STEPS))
-        return store.curves(job_id, LINES, every=every) | store.sums(job_id, SUMS, every=every)
+        store.job(job_id)
+        return store.buckets(job_id, SERIES)

@@ -13,10 +13,12 @@ from models.domain.access import Principal
 from models.domain.job import JobKind, JobState
 from models.domain.progress import seconds_left
 from models.domain.run import RunCompared, RunRow, RunSeen
+from models.domain.series import points
 from webapp.deps import Deps
 
 PAGE_ROWS = 20
-MOST_COMPARED = 6
+MOST_COMPARED = 8
+POINTS_EACH = 500  # of one line in a chart of several
 LONGEST_SEARCH = 100
 PAGE_NUMBER = re.compile("[1-9][0-9]{0,5}")
 
@@ -89,13 +91,14 @@ def compare_runs(deps: Deps, principal: Principal, job_ids: Sequence[str]) -> li
         compared = []
         for job_id in wanted:
             if job_id in found:
-                curves = store.curves(job_id, ("train_loss", "eval_loss"))
-                compared.append(
-                    RunCompared(
-                        run=found[job_id], train=curves.get("train_loss", []), held_out=curves.get("eval_loss", [])
-                    )
-                )
+                compared.append(compared_run(store, found[job_id], most_points=POINTS_EACH))
         return compared
+
+
+def compared_run(store: TeamStore, run: RunSeen, *, most_points: int) -> RunCompared:
+    """With its curves, thinned for a chart of many lines."""
+    buckets = store.buckets(run.row.id, ("train_loss", "eval_loss"), most_points=most_points)
+    return RunCompared(run=run, train=buckets.get("train_loss", []), held_out=points(buckets.get("eval_loss", [])))
 
 
 def seen_runs(store: TeamStore, rows: Sequence[RunRow], now: datetime) -> list[RunSeen]:

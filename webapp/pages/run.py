@@ -13,14 +13,11 @@ from webapp.pages.page import Page
 from webapp.pages.wiring import asked, caller, on, on_load
 from webapp.views import run as view
 from webapp.views.markup import render
+from webapp.views.run_charts import ALWAYS, CHARTS, COLOURS, LINE, Chart, X, Y, charts, smoothing_of
 from webapp.views.run_list import live
+from webapp.views.run_outcome import outcome_of
 
 REFRESH_SECONDS = 1
-CHARTS = {"loss": "Loss", "learning_rate": "Learning rate", "grad_norm": "Gradient norm", "speed": "Tokens a second"}
-COLOURS = {
-    "training": "#4f46e5", "held-out": "#d97706", "learning rate": "#0284c7", "gradient norm": "#7c3aed",
-    "tokens a second": "#059669",
-}  # fmt: skip
 
 
 def build(deps: Deps) -> None:
@@ -28,7 +25,9 @@ def build(deps: Deps) -> None:
     with gr.Column(visible=False, elem_classes="tr-plots") as figures:
         plots = {"loss": _plot("loss", 300)}
         with gr.Row():
-            plots |= {name: _plot(name, 190) for name in CHARTS if name != "loss"}
+            plots |= {name: _plot(name, 190) for name in ALWAYS}
+        with gr.Row():
+            plots |= {name: _plot(name, 190, visible=False) for name in CHARTS if name not in plots}
     gr.HTML(render("runs_place.html", name="run-below"), padding=False, apply_default_css=False)
     head_source = gr.HTML(padding=False, elem_classes="tr-hidden")
     below_source = gr.HTML(padding=False, elem_classes="tr-hidden")
@@ -48,16 +47,17 @@ def build(deps: Deps) -> None:
                 *(gr.skip() for _ in plots), None, gr.Timer(active=False),
             )  # fmt: skip
         row, before = seen.run.row, before or {}
-        stamp = [row.fence, row.done, row.phase, row.state]
+        factor = smoothing_of(asked(request, "smooth"))
+        stamp = [row.fence, row.done, row.phase, row.state, factor]
         now: dict[str, Any] = before
-        found: dict[str, view.Chart] = {}
+        found: dict[str, Chart] = {}
         if row.kind == JobKind.TRAIN and seen.recent and stamp != before.get("stamp"):
-            found = view.charts(seen.run, run_curves(deps, caller(request), run_id))
+            found = charts(seen.run, run_curves(deps, caller(request), run_id), factor)
             now = {name: [chart.x_lim, chart.y_lim] for name, chart in found.items()}
             # A chart that gets new limits draws its old points once more: the next look sends the points again.
             now["stamp"] = stamp if all(now[name] == before.get(name) for name in found) else None
         return (
-            live("run", view.head(seen.run, may_change=seen.may_change, recent=seen.recent)),
+            live("run", _head(seen, factor if now else None)),
             live("run-below", _below(seen)),
             gr.Column(visible=bool(now)),
             *(_update(found.get(name), before.get(name)) for name in plots),
@@ -71,21 +71,29 @@ def build(deps: Deps) -> None:
     on(clock.tick, look, drawn, outputs)
 
 
-def _plot(name: str, height: int) -> gr.LinePlot:
+def _plot(name: str, height: int, *, visible: bool = True) -> gr.LinePlot:
     return gr.LinePlot(
-        x=view.X, y=view.Y, color=view.LINE, color_map=COLOURS, x_title="step", y_title=CHARTS[name], color_title=" ",
-        height=height, label=CHARTS[name], show_label=False, min_width=220, elem_classes="tr-plot",
-        colors_in_legend=None if name == "loss" else [],
+        x=X, y=Y, color=LINE, color_map=COLOURS, x_title="step", y_title=CHARTS[name], color_title=" ",
+        height=height, label=CHARTS[name], show_label=False, min_width=220, elem_classes="tr-plot", visible=visible,
+        colors_in_legend=None if name in ("loss", "margin", "logp") else [],
     )  # fmt: skip
 
 
-def _update(chart: view.Chart | None, limits: Any) -> Any:
+def _update(chart: Chart | None, limits: Any) -> Any:
     """Only what changed: new limits draw a chart anew, new points alone move its line."""
     if chart is None:
         return gr.skip()
     if limits == [chart.x_lim, chart.y_lim]:
         return gr.LinePlot(value=chart.value)
-    return gr.LinePlot(value=chart.value, x_lim=chart.x_lim, y_lim=chart.y_lim)
+    # What few runs have (memory, preferences) is not on the page until it has points.
+    return gr.LinePlot(value=chart.value, x_lim=chart.x_lim, y_lim=chart.y_lim, visible=not chart.is_empty)
+
+
+def _head(seen: RunDetail, smoothing: float | None) -> Any:
+    return view.head(
+        seen.run, may_change=seen.may_change, may_start=seen.may_start, recent=seen.recent, smoothing=smoothing,
+        outcome=outcome_of(seen.run, seen.recent, seen.outcome, seen.held_seconds),
+    )  # fmt: skip
 
 
 def _below(seen: RunDetail) -> Any:

@@ -1,28 +1,25 @@
 """The list of runs, and runs side by side (/runs?compare=a,b). The address is the page's only state."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 
+from models.domain.run import RunCompared
 from webapp.actions.show_runs import MOST_COMPARED, RunsAsked, compare_runs, list_runs
 from webapp.deps import Deps
 from webapp.pages.page import Page
 from webapp.pages.wiring import asked, caller, on, on_load
-from webapp.views import run as run_view
 from webapp.views import run_list
-from webapp.views.curve import chart, limits
 from webapp.views.markup import render
+from webapp.views.run_charts import LINE, LOSSES, PALETTE, X, Y, colours_of, overlay, smoothing_of
 
 REFRESH_SECONDS = 2
-COLOURS = ("#4f46e5", "#d97706", "#059669", "#db2777", "#0284c7", "#7c3aed")  # as .tr-line-1 ... in the stylesheet
 
 
 def build(deps: Deps) -> None:
     gr.HTML(render("runs_place.html", name="runs"), padding=False, apply_default_css=False)
-    overlay = gr.LinePlot(
-        x=run_view.X, y=run_view.Y, color=run_view.LINE, x_title="step", y_title="training loss", color_title=" ",
-        height=360, visible=False, show_label=False, elem_classes="tr-plot tr-overlay",
-    )  # fmt: skip
+    plot = overlay_plot()
     gr.HTML(render("runs_place.html", name="runs-differ"), padding=False, apply_default_css=False)
     list_source = gr.HTML(padding=False, elem_classes="tr-hidden")
     differ_source = gr.HTML(padding=False, elem_classes="tr-hidden")
@@ -48,26 +45,41 @@ def build(deps: Deps) -> None:
 
     def compared(request: gr.Request, ids: list[str]) -> tuple[Any, ...]:
         runs = compare_runs(deps, caller(request), ids)
-        lines = run_list.losses(runs)
-        x_end = max((run.run.row.total or 0 for run in runs), default=1) or 1
-        plot = gr.LinePlot(
-            value=chart(lines, run_view.X, run_view.Y, run_view.LINE),
-            color_map=dict(zip(lines, COLOURS, strict=False)),
-            x_lim=[0, x_end],
-            y_lim=limits(lines, from_zero=False),
-            visible=len(runs) > 1,
-        )
+        which, factor = line_of(request), smoothing_of(asked(request, "smooth"))
         return (
-            run_list.live("runs", run_list.compared(runs)),
-            plot,
+            run_list.live("runs", run_list.compared(runs, which=which, smoothing=factor)),
+            drawn(runs, which, factor),
             run_list.live("runs-differ", run_list.differences(runs)),
             gr.Timer(active=any(run.run.row.finished_at is None for run in runs)),
         )
 
-    outputs = [list_source, overlay, differ_source, clock]
+    outputs = [list_source, plot, differ_source, clock]
     on_load(look, outputs)
     on(again.click, look, None, outputs)
     on(clock.tick, look, None, outputs)
+
+
+def overlay_plot() -> gr.LinePlot:
+    """One line a run; it comes once there are two."""
+    return gr.LinePlot(
+        x=X, y=Y, color=LINE, x_title="step", y_title="loss", color_title=" ", height=360, visible=False,
+        show_label=False, elem_classes="tr-plot tr-overlay",
+    )  # fmt: skip
+
+
+def drawn(runs: Sequence[RunCompared], which: str, factor: float) -> gr.LinePlot:
+    """The overlay of these runs as it is now."""
+    chart, colours = overlay(runs, which, factor), colours_of(runs)
+    return gr.LinePlot(
+        value=chart.value, color_map=colours, x_lim=chart.x_lim, y_lim=chart.y_lim, y_title=LOSSES[which],
+        colors_in_legend=list(colours)[: len(PALETTE)], visible=len(runs) > 1,
+    )  # fmt: skip
+
+
+def line_of(request: gr.Request) -> str:
+    """Which of the losses the address asks for."""
+    which = asked(request, "line")
+    return which if which in LOSSES else "train"
 
 
 PAGE = Page(path="/runs", title="Runs", build=build, place=3)

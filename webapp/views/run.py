@@ -1,7 +1,6 @@
 """One run as HTML and as rows of charts. Knows facts, no database and no user's rights."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -11,29 +10,30 @@ from models.domain.job import TERMINAL, JobKind, JobState
 from models.domain.run import AnswerSeen, Curve, Made, RunSeen, Told
 from models.domain.training import TrainingSpec
 from webapp.views import train_yaml
-from webapp.views.curve import chart, limits
 from webapp.views.markup import render
 from webapp.views.model_names import short_name
+from webapp.views.run_charts import SMOOTHINGS
 from webapp.views.run_list import run_row, share_of, steps_of
+from webapp.views.run_outcome import Outcome
 from webapp.views.run_words import KINDS, STATES, advice, event_words, name_of, phase_word, settings_of
-
-X, Y, LINE = "step", "value", "line"
 
 NEWEST_ANSWERS = 3  # of a question; those before them are folded away
 SHOWN_SAMPLE = 800  # characters; programs read all
 
 
-@dataclass(frozen=True, kw_only=True)
-class Chart:
-    """`value` as `gr.LinePlot` sends it; the axes end at round numbers."""
+def head(
+    run: RunSeen,
+    *,
+    may_change: bool,
+    may_start: bool = False,
+    recent: Mapping[str, Curve],
+    outcome: Outcome | None = None,
+    smoothing: float | None = None,
+) -> Markup:
+    """Name, state, what it is doing now, what came of it, and what can be done about it.
 
-    value: Any
-    x_lim: list[float | None]
-    y_lim: list[float | None]
-
-
-def head(run: RunSeen, *, may_change: bool, recent: Mapping[str, Curve]) -> Markup:
-    """Name, state, what it is doing now, and what can be done about it."""
+    `smoothing` is the factor that the charts below are drawn with; None where there are none.
+    """
     row = run.row
     is_live = JobState(row.state) not in TERMINAL
     train, held_out = recent.get("train_loss", []), recent.get("eval_loss", [])
@@ -48,6 +48,10 @@ def head(run: RunSeen, *, may_change: bool, recent: Mapping[str, Curve]) -> Mark
         can_keep=row.kind == JobKind.TRAIN and row.state == JobState.RUNNING and bool(train),
         question=_question(run),
         retry=_retry(run) if may_change else None,
+        clone=f"/train?from={row.id}&change=1" if may_start and row.kind == JobKind.TRAIN else None,
+        outcome=outcome,
+        smoothing=smoothing,
+        smoothings=SMOOTHINGS,
         links=_links(run),
         error=row.error if row.state == JobState.FAILED else None,
         advice=advice(row.error),
@@ -58,7 +62,9 @@ def head(run: RunSeen, *, may_change: bool, recent: Mapping[str, Curve]) -> Mark
         seconds=run.seconds,
         last_loss=train[-1][1] if train else None,
         held_out=held_out[-1][1] if held_out else None,
-        speed=_speed(recent),
+        speed=_speed(recent, "tokens") or _speed(recent, "trained_tokens"),
+        speed_of="Tokens a second" if recent.get("tokens") else "Trained tokens a second",
+        peak_memory=memory[-1][1] if (memory := recent.get("peak_memory_bytes")) else None,
     )
 
 
@@ -99,29 +105,6 @@ def below(
 
 def gone(sentence: str) -> Markup:
     return render("run_gone.html", sentence=sentence)
-
-
-def charts(run: RunSeen, curves: Mapping[str, Curve]) -> dict[str, Chart]:
-    """loss, learning_rate, grad_norm and speed, each over all the steps there will be."""
-    loss_lines = {"training": curves.get("train_loss", []), "held-out": curves.get("eval_loss", [])}
-    last = max((step for line in loss_lines.values() for step, _ in line), default=1)
-    x_lim: list[float | None] = [0.0, float(max(run.row.total or 0, last))]
-    lines = {
-        "loss": {name: line for name, line in loss_lines.items() if line},
-        "learning_rate": {"learning rate": curves.get("learning_rate", [])},
-        "grad_norm": {"gradient norm": curves.get("grad_norm", [])},
-        "speed": {"tokens a second": speeds(curves)},
-    }
-    return {
-        name: Chart(value=chart(line, X, Y, LINE), x_lim=x_lim, y_lim=limits(line, from_zero=name != "loss"))
-        for name, line in lines.items()
-    }
-
-
-def speeds(curves: Mapping[str, Curve]) -> list[tuple[int, float]]:
-    """Trained tokens a second, step by step."""
-    seconds = dict(curves.get("step_seconds", []))
-    return [(step, tokens / seconds[step]) for step, tokens in curves.get("trained_tokens", []) if seconds.get(step)]
 
 
 def lineage(run: RunSeen, merges: Sequence[Made]) -> list[dict[str, Any]]:
@@ -243,8 +226,8 @@ def _ended(run: RunSeen) -> str:
     return f"{KINDS[JobKind(row.kind)]} {STATES[JobState(row.state)]}"
 
 
-def _speed(recent: Mapping[str, Curve]) -> float | None:
+def _speed(recent: Mapping[str, Curve], what: str) -> float | None:
     """Of the recent steps together."""
-    tokens, seconds = recent.get("trained_tokens", []), dict(recent.get("step_seconds", []))
+    tokens, seconds = recent.get(what, []), dict(recent.get("step_seconds", []))
     total = sum(seconds.get(step, 0.0) for step, _ in tokens)
     return sum(count for _, count in tokens) / total if total else None

@@ -8,10 +8,10 @@ from typing import Any
 from markupsafe import Markup
 
 from models.domain.job import TERMINAL, JobKind, JobState
-from models.domain.run import Curve, RunCompared, RunSeen
+from models.domain.run import RunCompared, RunSeen
 from webapp.views.curve import sparkline
 from webapp.views.markup import duration, loss, render
-from webapp.views.run_words import KINDS, STATES, differing, name_of, phase_word, settings_of, state_word
+from webapp.views.run_words import KINDS, STATES, differing, name_of, phase_word, state_word
 
 FILTERED_KINDS = (JobKind.TRAIN, JobKind.MERGE, JobKind.ADD_BASE, JobKind.CHECK_DATA)
 MANY = {
@@ -74,6 +74,8 @@ def run_row(run: RunSeen) -> dict[str, Any]:
         "created_at": row.created_at,
         "finished_at": row.finished_at,
         "can_compare": row.kind == JobKind.TRAIN,
+        "sweep_id": row.sweep_id,
+        "sweep_name": row.sweep_name,
     }
 
 
@@ -93,26 +95,29 @@ def steps_of(run: RunSeen) -> str:
     return f"{row.done:,} of {row.total:,} {row.unit}" if row.total else f"{row.done:,} {row.unit}"
 
 
-def compared(runs: Sequence[RunCompared]) -> Markup:
-    """The heading above the curves, or what is missing."""
-    return render("runs_compared.html", runs=runs)
+def compared(runs: Sequence[RunCompared], *, which: str, smoothing: float) -> Markup:
+    """The heading above the curves with what they can show, or what is missing. `which` is a key of LOSSES."""
+    return render(
+        "runs_compared.html", runs=runs, which=which, smoothing=smoothing,
+        has_held_out=any(each.held_out for each in runs),
+    )  # fmt: skip
 
 
 def differences(runs: Sequence[RunCompared]) -> Markup:
     """What came of each run, and the settings that are not the same in all."""
-    settings = [settings_of(each.run.row) for each in runs]
+    rows = [each.run.row for each in runs]
     facts = [
         run_row(each.run)
         | {
             "label": label,
             "steps": steps_of(each.run) or "–",
-            "last_loss": each.train[-1][1] if each.train else None,
+            "last_loss": each.train[-1].mean if each.train else None,
             "held_out": each.held_out[-1][1] if each.held_out else None,
             "best": min((value for _, value in each.held_out), default=None),
         }
         for each, label in zip(runs, labels(runs), strict=True)
     ]
-    return render("runs_differ.html", runs=facts, differing=differing(settings))
+    return render("runs_differ.html", runs=facts, differing=differing(rows))
 
 
 def labels(runs: Sequence[RunCompared]) -> list[str]:
@@ -122,12 +127,6 @@ def labels(runs: Sequence[RunCompared]) -> list[str]:
     return [
         f"{name} ({each.run.row.id[-4:]})" if often[name] > 1 else name for name, each in zip(names, runs, strict=True)
     ]
-
-
-def losses(runs: Sequence[RunCompared]) -> dict[str, Curve]:
-    """The training loss of each run by its label."""
-    named = zip(labels(runs), runs, strict=True)
-    return {label: each.train for label, each in named}
 
 
 def _now(run: RunSeen) -> str:

@@ -1,13 +1,16 @@
 """Runs in words: what one is called, what it is doing, what its settings and its events say. Pure."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
+
+from pydantic import ValidationError
 
 from models.domain.errors import Code
 from models.domain.job import HeldReason, JobKind, JobState, Phase
 from models.domain.run import RunRow
+from models.domain.training import TrainingSpec
 from webapp.views.fields import in_words
 from webapp.views.model_names import short_name
 from webapp.views.train_wish import FIELDS
@@ -135,12 +138,15 @@ def advice(error: Mapping[str, Any] | None) -> str | None:
     return ADVICE.get(Code(error["code"]))
 
 
-def settings_of(row: RunRow) -> dict[str, str]:
-    """Every setting as (what, value) in the words of the form; the method's options among them."""
+def settings_of(row: RunRow, spec: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """Every setting as (what, value) in the words of the form; the method's options among them.
+
+    `spec` stands in for the row's own where it was made whole.
+    """
     named = {"base": row.base_name, "data.training_file": row.dataset_name, "file": row.dataset_name}
     named["adapter"] = short_name(row.adapter_name) if row.adapter_name else None
     told: dict[str, str] = {}
-    for path, value in _flatten(_shown_spec(row)):
+    for path, value in _flatten(_shown_spec(row) if spec is None else spec):
         field = FIELD_OF_PATH.get(path)
         if field is not None and row.kind == JobKind.TRAIN:
             told[field.title] = in_words(field, value)
@@ -151,11 +157,29 @@ def settings_of(row: RunRow) -> dict[str, str]:
     return told
 
 
-def differing(all_settings: list[dict[str, str]]) -> list[tuple[str, list[str]]]:
-    """The settings that are not the same in all, with each run's value; "–" where a run has none."""
-    titles = list(dict.fromkeys(title for settings in all_settings for title in settings))
-    rows = [(title, [settings.get(title, "–") for settings in all_settings]) for title in titles]
-    return [(title, values) for title, values in rows if len(set(values)) > 1]
+def differing(rows: Sequence[RunRow]) -> list[tuple[str, list[str]]]:
+    """The settings that are not the same in all, with each run's value; "–" where a run has none. Names are not told.
+
+    Two versions of a dataset differ under one name: then the end of each id stands beside it.
+    """
+    specs = [_whole_spec(row) for row in rows]
+    told = [settings_of(row, spec) for row, spec in zip(rows, specs, strict=True)]
+    raw = [{title_of_setting(path): value for path, value in _flatten(spec)} for spec in specs]
+    titles = list(dict.fromkeys(title for settings in [*told, *raw] for title in settings))
+    found = []
+    for title in titles:
+        values = [settings.get(title, "–") for settings in told]
+        ids = [one.get(title) for one in raw]
+        if len(set(values)) == 1 and title != OTHER_SETTINGS["suffix"] and any(one != ids[0] for one in ids):
+            values = [f"{value} ({str(one)[-4:]})" for value, one in zip(values, ids, strict=True)]
+        if len(set(values)) > 1 and title != OTHER_SETTINGS["suffix"]:
+            found.append((title, values))
+    return found
+
+
+def title_of_setting(path: str) -> str:
+    """As the form calls it, else the path's last part in words."""
+    return FIELD_OF_PATH[path].title if path in FIELD_OF_PATH else title_of(path)
 
 
 def title_of(path: str) -> str:
@@ -209,6 +233,16 @@ def _shown_spec(row: RunRow) -> dict[str, Any]:
     if row.kind == JobKind.ADD_BASE and row.spec.get("source") != "hub":
         return row.spec | {"reference": PurePath(str(row.spec.get("reference", ""))).name}
     return row.spec
+
+
+def _whole_spec(row: RunRow) -> dict[str, Any]:
+    """With the defaults of settings that did not exist yet when it was stored: it trained as they say."""
+    if row.kind != JobKind.TRAIN:
+        return _shown_spec(row)
+    try:
+        return TrainingSpec.model_validate(row.spec).model_dump(mode="json")
+    except ValidationError:
+        return row.spec
 
 
 def _flatten(spec: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, Any]]:

@@ -3,24 +3,32 @@
 Places in the queue count every team's waiting jobs; nothing else of another team is looked at.
 """
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select
 
-from models.db.store.scope import Scoped
-from models.db.tables import Adapter, BaseModel, Dataset, DatasetVersion, Job, JobEvent, Membership, Merge, Metric, User
+from models.db.store.team_curves import TeamCurves
+from models.db.tables import (
+    Adapter,
+    BaseModel,
+    Dataset,
+    DatasetVersion,
+    Job,
+    JobEvent,
+    Membership,
+    Merge,
+    Sweep,
+    SweepRun,
+    User,
+)
 from models.domain.access import Kind, Object, Verb, can
 from models.domain.ids import UserId
 from models.domain.job import JobState
-from models.domain.run import AnswerSeen, Curve, RunRow, Told
-
-SPARK_POINTS = 60
-PACE_STEPS = 20
+from models.domain.run import AnswerSeen, RunRow, Told
 
 
-class TeamRuns(Scoped):
+class TeamRuns(TeamCurves):
     """Jobs of the team and of the installation, as people look at them."""
 
     def runs(
@@ -51,57 +59,6 @@ class TeamRuns(Scoped):
         mine = or_(queue.c.team_id == self.team, queue.c.team_id.is_(None))
         query = select(queue.c.id, queue.c.place).where(queue.c.id.in_(job_ids), mine)
         return {row[0]: row[1] for row in self.session.execute(query)}
-
-    def sparks(self, job_ids: Sequence[str]) -> dict[str, Curve]:
-        """(step, training loss) of each job by step: about SPARK_POINTS of them, evenly chosen, and the last."""
-        every = case((Job.done > SPARK_POINTS, (Job.done + SPARK_POINTS - 1) // SPARK_POINTS), else_=1)
-        chosen = or_(Metric.step % every == 0, Metric.step == 1, Metric.step == Job.done)
-        query = self._points("train_loss", job_ids).where(chosen)
-        found: dict[str, Curve] = {}
-        for row in self.session.execute(query):
-            found.setdefault(row.job_id, []).append((row.step, row.value))
-        return found
-
-    def paces(self, job_ids: Sequence[str]) -> dict[str, list[tuple[int, datetime]]]:
-        """(step, when it was done) of the last PACE_STEPS steps of each job's present attempt."""
-        recent = (Metric.step > Job.done - PACE_STEPS, Metric.fence == Job.fence)
-        query = self._points("train_loss", job_ids).where(*recent)
-        found: dict[str, list[tuple[int, datetime]]] = {}
-        for row in self.session.execute(query):
-            found.setdefault(row.job_id, []).append((row.step, row.at))
-        return found
-
-    def recent(self, job_id: str) -> dict[str, Curve]:
-        """The last PACE_STEPS steps of each series, and every measurement on held-out rows."""
-        wanted = or_(Metric.step > Job.done - PACE_STEPS, Metric.series == "eval_loss")
-        query = self._curves(job_id, (Metric.series, Metric.step, Metric.value)).where(wanted)
-        return _by_series(self.session.execute(query.order_by(Metric.series, Metric.step)).all())
-
-    def curves(self, job_id: str, series: Sequence[str], *, every: int = 1) -> dict[str, Curve]:
-        """The points of these series by step. With `every` over 1 the lowest and the highest of each so many steps.
-
-        Then a value stands up to `every` steps beside its own: less than a picture shows.
-        """
-        if every == 1:
-            query = self._curves(job_id, (Metric.series, Metric.step, Metric.value)).where(Metric.series.in_(series))
-            return _by_series(self.session.execute(query.order_by(Metric.series, Metric.step)).all())
-        bucket = Metric.step // every
-        edges = (func.min(Metric.step), func.max(Metric.step), func.min(Metric.value), func.max(Metric.value))
-        query = self._curves(job_id, (Metric.series, *edges)).where(Metric.series.in_(series))
-        points: list[tuple[str, int, float]] = []
-        for name, first, last, low, high in self.session.execute(
-            query.group_by(Metric.series, bucket).order_by(Metric.series, bucket)
-        ):
-            points += [(name, first, high), (name, last, low)] if first < last else [(name, first, high)]
-        return _by_series(points)
-
-    def sums(self, job_id: str, series: Sequence[str], *, every: int = 1) -> dict[str, Curve]:
-        """(the last of each `every` steps, the sum of their values)."""
-        bucket = Metric.step // every
-        columns = (Metric.series, func.max(Metric.step), func.sum(Metric.value))
-        query = self._curves(job_id, columns).where(Metric.series.in_(series))
-        rows = self.session.execute(query.group_by(Metric.series, bucket).order_by(Metric.series, bucket))
-        return _by_series(rows.all())
 
     def log_tail(self, job_id: str) -> str | None:
         """The end of what its process printed; None while it has printed nothing."""
@@ -163,27 +120,10 @@ class TeamRuns(Scoped):
             )
             .outerjoin(Dataset, Dataset.id == DatasetVersion.dataset_id)
             .outerjoin(Merge, and_(Merge.job_id == Job.id, Merge.deleted_at.is_(None), self.within(Merge.team_id)))
+            .outerjoin(SweepRun, SweepRun.job_id == Job.id)
+            .outerjoin(Sweep, and_(Sweep.id == SweepRun.sweep_id, self.within(Sweep.team_id)))
             .where(Job.deleted_at.is_(None), self.within(Job.team_id, shared=True))
         )
-
-    def _curves(self, job_id: str, columns: Sequence[Any]) -> Select[*tuple[Any, ...]]:
-        mine = (Metric.job_id == job_id, self.within(Job.team_id, shared=True))
-        return select(*columns).join(Job, Job.id == Metric.job_id).where(*mine)
-
-    def _points(self, series: str, job_ids: Sequence[str]) -> Select[*tuple[Any, ...]]:
-        return (
-            select(Metric.job_id, Metric.step, Metric.value, Metric.at)
-            .join(Job, Job.id == Metric.job_id)
-            .where(Metric.job_id.in_(job_ids), Metric.series == series, self.within(Job.team_id, shared=True))
-            .order_by(Metric.job_id, Metric.step)
-        )
-
-
-def _by_series(rows: Iterable[Any]) -> dict[str, Curve]:
-    found: dict[str, Curve] = {}
-    for name, step, value in rows:
-        found.setdefault(name, []).append((step, value))
-    return found
 
 
 def _file_of_job() -> ColumnElement[Any]:
@@ -219,6 +159,8 @@ _COLUMNS = (
     Adapter.name.label("adapter_name"),
     Merge.id.label("merge_id"),
     Merge.name.label("merge_name"),
+    Sweep.id.label("sweep_id"),
+    Sweep.name.label("sweep_name"),
 )
 
 
