@@ -7,6 +7,7 @@ import pytest
 
 from models.db.store.system import SystemStore
 from models.db.store.team import TeamStore
+from models.db.store.team_sweeps import NewRun
 from models.db.tables import BaseModel, Merge
 from models.domain.access import Member, Role, System
 from models.domain.errors import Forbidden, NotFound
@@ -66,10 +67,15 @@ def test_system_store_has_exactly_these_doors():
 def test_the_scoping_test_below_knows_every_door_of_team_store():
     assert (
         public(TeamStore)
-        == UNSCOPED | set(LOOK_UPS) | set(LISTS) | {"add_file", "add_conversation", "submit", "add_link"} | ADDED_PEOPLE
+        == UNSCOPED
+        | set(LOOK_UPS)
+        | set(LISTS)
+        | {"add_file", "add_conversation", "submit", "add_link", "add_sweep"}
+        | ADDED_PEOPLE
     )
 
 
+ADDED = {"add_file", "add_conversation", "submit", "add_link", "add_sweep"}
 ADDED_PEOPLE = {"add_invitation", "add_my_key"}
 LOOK_UPS = {
     "conversation": lambda store, ids: store.conversation(ids["chat"]),
@@ -109,6 +115,9 @@ LOOK_UPS = {
     "delete_merge": lambda store, ids: store.delete_merge("merge-unknown"),
     "job": lambda store, ids: store.job(ids["job"]),
     "request_cancel": lambda store, ids: store.request_cancel(ids["job"], CancelWish.DISCARD),
+    "sweep": lambda store, ids: store.sweep(ids["sweep"]),
+    "sweep_runs": lambda store, ids: store.sweep_runs(ids["sweep"]),
+    "cancel_waiting": lambda store, ids: store.cancel_waiting(ids["sweep"]),
     "events": lambda store, ids: store.events(ids["job"], limit=5),
     "metrics": lambda store, ids: store.metrics(ids["job"], "train_loss"),
     "checkpoints": lambda store, ids: store.checkpoints(ids["job"], limit=5),
@@ -155,6 +164,7 @@ LISTS = {
     "merges": lambda store, ids: store.merges(limit=5).items,
     "job_counts": lambda store, ids: [count for count in store.job_counts() if count],
     "repeated": lambda store, ids: store.repeated("h" * 64),
+    "repeated_sweep": lambda store, ids: store.repeated_sweep("w" * 64),
     "adapter_of_job": lambda store, ids: store.adapter_of_job(ids["job"]),
     "merge_of_job": lambda store, ids: store.merge_of_job(ids["job"]),
 }
@@ -180,7 +190,8 @@ def ids(database):
             report={},
         ))  # fmt: skip
         store.submit(JobKind.MERGE, {"adapter": adapter.id})
-        people = {"key": key.id, "invitation": invitation.id, "sign_in": sign_in.id}
+        sweep = store.add_sweep("a", [], [NewRun(spec={}, values={"schedule.seed": 1})], request_hash="w" * 64)
+        people = {"key": key.id, "sweep": sweep.id, "invitation": invitation.id, "sign_in": sign_in.id}
         return (
             people
             | {"adapter": adapter.id, "link": link.id, "chat": store.add_conversation("Hi", []).id}

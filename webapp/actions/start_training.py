@@ -35,19 +35,13 @@ def start_training(
     Raises NotFound (base, file), Invalid (options, a file known to be broken or of pairs), Forbidden. The job is
     accepted once its row is written; if the bell fails, the sweep rings.
     """
-    method = checked_method(spec.method, at="method")
+    spec = spec.model_copy(update={"method": checked_method(spec.method, at="method")})
     with deps.database.write() as session:
         store = TeamStore(session, principal)
         one_create_at_a_time(SystemStore(session), principal)
         if (earlier := made_before(store, request_hash)) is not None:
             return see(store, earlier)
-        base = _base(store, spec.base)
-        trainable = check_targets(method, Shapes.model_validate(base.shapes))
-        _check_file(store, "training_file", spec.data.training_file)
-        _check_file(store, "validation_file", spec.data.validation_file)
-        for place, mixed in enumerate(spec.data.rows.mixed):
-            _check_file(store, f"data.rows.mixed.{place}.file", mixed.file)
-        spec = spec.model_copy(update={"base": BaseId(base.id), "method": method})
+        spec, trainable = checked_training(store, spec)
         remark = note_of_disk(deps, SystemStore(session), trainable)
         job = store.submit(
             JobKind.TRAIN, spec.model_dump(mode="json"), meta=meta, request_hash=request_hash, remark=remark
@@ -55,6 +49,17 @@ def start_training(
         seen = see(store, job)
     ring(deps.broker, Lane.JOBS)
     return seen
+
+
+def checked_training(store: TeamStore, spec: TrainingSpec) -> tuple[TrainingSpec, int]:
+    """The spec with its base by id, and how many parameters it trains. Its method was checked; raises as above."""
+    base = _base(store, spec.base)
+    trainable = check_targets(spec.method, Shapes.model_validate(base.shapes))
+    _check_file(store, "training_file", spec.data.training_file)
+    _check_file(store, "validation_file", spec.data.validation_file)
+    for place, mixed in enumerate(spec.data.rows.mixed):
+        _check_file(store, f"data.rows.mixed.{place}.file", mixed.file)
+    return spec.model_copy(update={"base": BaseId(base.id)}), trainable
 
 
 def checked_method(choice: MethodChoice, *, at: str) -> MethodChoice:

@@ -13,12 +13,13 @@ from models.db.store.team_links import TeamLinks
 from models.db.store.team_people import TeamPeople
 from models.db.store.team_reports import TeamReports
 from models.db.store.team_shelf import TeamShelf
+from models.db.store.team_sweeps import TeamSweeps
 from models.db.store.team_trainings import TeamTrainings
 from models.db.tables import Membership, Team, User
 from models.domain.access import Principal
 
 
-class TeamStore(TeamDeleting, TeamReports, TeamShelf, TeamLinks, TeamTrainings, TeamPeople, TeamChats):
+class TeamStore(TeamDeleting, TeamSweeps, TeamReports, TeamShelf, TeamLinks, TeamTrainings, TeamPeople, TeamChats):
     """One principal's view of the database."""
 
     def __init__(self, session: Session, principal: Principal) -> None:
