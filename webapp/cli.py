@@ -7,6 +7,7 @@ from webapp.commands.care import doctor, gc, migrate
 from webapp.commands.datasets import datasets
 from webapp.commands.people import key, user
 from webapp.commands.run import demo, up, web
+from webapp.commands.train import train
 from webapp.commands.workers import worker
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app = typer.Typer(
 app.command()(up)
 app.command()(web)
 app.command()(demo)
+app.command()(train)
 app.command()(migrate)
 app.command()(doctor)
 app.command()(gc)

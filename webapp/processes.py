@@ -47,5 +47,9 @@ def checking_command() -> tuple[str, ...]:
     return (*_PYTHON, "worker.data.checking")
 
 
+def training_command() -> tuple[str, ...]:
+    return (*_PYTHON, "worker.local.training")
+
+
 def tuneroom_command(*arguments: str) -> tuple[str, ...]:
     return (*_PYTHON, "webapp", *arguments)

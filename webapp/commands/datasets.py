@@ -62,7 +62,7 @@ def check(
 
     if max_length is not None and base is None:
         raise typer.BadParameter("a length in tokens needs a base model: add --base.", param_hint="--max-length")
-    reading = _reading(form, mapped or [])
+    reading = reading_from(form, mapped or [])
     with ExitStack() as held:
         try:
             folder, name = _base(base, data_dir, held) if base else (None, None)
@@ -88,7 +88,8 @@ def _tell(checked: "Checked", names: list[str], *, as_json: bool) -> None:
     tell(checked, names)
 
 
-def _reading(form: str | None, mapped: list[str]) -> "Reading":
+def reading_from(form: str | None, mapped: list[str]) -> "Reading":
+    """How rows are read, from --format and --map. Raises BadParameter."""
     from models.catalog.formats import FORMATS
     from models.domain.reading import Reading
 

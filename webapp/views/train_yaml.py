@@ -48,7 +48,12 @@ def write(spec: TrainingSpec, names: Names) -> str:
 
 def read(text: str) -> Pasted:
     """Raises Invalid with all problems as sentences in the fact `problems`; what is not said keeps its default."""
-    told = loaded(text)
+    return understood(loaded(text))
+
+
+def understood(told: Mapping[str, Any]) -> Pasted:
+    """The same of values that are read already."""
+    told = dict(told)
     problems = _unknown(told)
     names = told.pop(NAMES, None) or {}
     problems += [] if isinstance(names, dict) else [f"names is {shown(names)}; it holds names by field. Remove it."]
