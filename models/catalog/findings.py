@@ -146,6 +146,12 @@ GATE: dict[str, Words] = {
         "The row says nearly the same as an earlier one, system messages and tools left aside.",
         "Look whether they are meant; near-duplicates can be kept on one side of the validation split.",
     ),
+    "answer_cut": _warning(
+        "Answers that seem cut off",
+        "The longest answers end in the middle of a sentence and shorter ones do not, as if a limit had cut them; a "
+        "model learns to stop there.",
+        "Write them again with a higher limit, or remove the rows.",
+    ),
     "email": _warning(
         "E-mail addresses",
         "The row holds what looks like an e-mail address, which a model may repeat to anybody.",

@@ -33,6 +33,7 @@ class Code(StrEnum):
     WORKER_LOST = "worker_lost"
     CHILD_DIED = "child_died"
     NOT_FINITE = "not_finite"
+    NOTHING_LEARNT = "nothing_learnt"
     OUT_OF_MEMORY = "out_of_memory"
     NO_PROGRESS = "no_progress"
     DISK_FULL = "disk_full"

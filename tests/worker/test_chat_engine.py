@@ -110,7 +110,10 @@ def hear(engine: Engine, request: ChatRequest, patience: int | None = None) -> L
 
 @pytest.mark.parametrize("adapter", [None, ONE])
 @pytest.mark.parametrize("quantisation", list(Quantisation))
-def test_greedy_answers_are_those_of_transformers_own_loop(engine, folders, adapter, quantisation):
+def test_greedy_answers_are_those_of_transformers_own_loop(tmp_path, folders, adapter, quantisation):
+    if adapter:
+        made = random_adapter(tmp_path / "made", folders[BASE], seed=1, quantisation=quantisation, tree_sha256=BASE)
+        folders = folders | {adapter: made}
     load = load_dequantised if quantisation is Quantisation.NF4 else load_plain
     model = load(folders[BASE], CPU, torch.float32)
     if adapter:
@@ -118,7 +121,7 @@ def test_greedy_answers_are_those_of_transformers_own_loop(engine, folders, adap
     renderer = Renderer.from_folder(folders[BASE])
     prompt = renderer.prompt([QUESTION])
     ids = model.generate(input_ids=torch.tensor([prompt]), do_sample=False, max_new_tokens=24)[0, len(prompt) :]
-    answer = hear(engine, ask(adapter, quantisation=quantisation, temperature=0))
+    answer = hear(engine_on(folders), ask(adapter, quantisation=quantisation, temperature=0))
     assert answer.text == renderer.tokenizer.decode(ids.tolist(), skip_special_tokens=True)
     assert (answer.done.prompt_tokens, answer.done.completion_tokens) == (len(prompt), len(ids))
 

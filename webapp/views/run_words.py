@@ -49,6 +49,7 @@ PHASES = {
 ADVICE = {
     Code.OUT_OF_MEMORY: "Choose the preset for small memory, or fewer rows per forward pass, and retry.",
     Code.NOT_FINITE: "Retry with a learning rate a few times lower.",
+    Code.NOTHING_LEARNT: "Retry without a learning rate of your own, or with a higher one.",
     Code.WORKER_LOST: "Look at the end of the log below; retry with a smaller batch if memory was short.",
     Code.CHILD_DIED: "Look at the end of the log below; retry with a smaller batch if memory was short.",
     Code.NO_PROGRESS: "Look at the end of the log below, then retry.",

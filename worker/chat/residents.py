@@ -107,7 +107,14 @@ class Residents:
         return resident
 
     def _attach(self, key: ResidentKey, resident: Resident, base_dir: Path, adapter: Sha256, adapter_dir: Path) -> None:
-        verify_adapter(adapter_dir, base_dir, key.base)
+        trained_on = verify_adapter(adapter_dir, base_dir, key.base).quantisation
+        if trained_on is not key.quantisation:
+            # Other weights, other answers: SmolLM2 and its NF4 differ in 4 of 10 first choices.
+            raise AppError(
+                f'this adapter was trained on its base held as "{trained_on}" and was asked on it as '
+                f'"{key.quantisation}", which is another model. Ask it as it was trained.',
+                code=Code.ADAPTER_REFUSED, found=str(key.quantisation), needed=str(trained_on),
+            )  # fmt: skip
         size = (adapter_dir / "adapter_model.safetensors").stat().st_size
         while len(resident.adapters) >= MOST_ADAPTERS:
             self.unload(key, next(iter(resident.adapters)))

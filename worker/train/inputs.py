@@ -23,9 +23,10 @@ from worker.data.render import Renderer
 from worker.data.source import FACTS, ROWS, Source
 from worker.train.bad_rows import BadRows
 from worker.train.near import gates_in_use
-from worker.train.overlapping import overlap_remarks
+from worker.train.overlapping import overlap_remarks, split_remarks
 from worker.train.questions import Question
 from worker.train.rendering import Rendering, Watch, refuse
+from worker.train.repeats import cut_remarks, repeat_remarks
 from worker.train.rows import Candidates, Selection, everything, read_candidates, select
 from worker.train.sequences import Sequences
 
@@ -114,11 +115,12 @@ def read_inputs(
         remarks += overlap_remarks(sources, own, len(sides[1].candidates[0]))
     chosen = [select(training.candidates, data.rows, fraction=fraction, seed=seed)]
     chosen += [[everything(side.candidates[0])] for side in sides[1:]]
+    remarks += repeat_remarks(training.candidates, data.rows) + split_remarks(sources, chosen[0])
     rendering = _rendered(renderer, spec, sides, chosen, watch)
     remarks += [remark for side in sides for remark in _said_of(side.bad, side.rows)] + list(renderer.notes)
     if rendering.too_long:
         remarks.append(f"{rendering.too_long:,} rows are longer than {data.max_length:,} tokens and are left out.")
-    remarks += rendering.notes
+    remarks += cut_remarks(rendering.answers, len(rendering.training)) + rendering.notes
     if len(rendering.validation) and data.sample_rows and not rendering.questions:
         remarks.append("no held-out row holds a question that fits, so no samples are taken.")
     own_sha256 = Sha256(sides[1].sources[0].facts.sha256) if len(sides) > 1 else None

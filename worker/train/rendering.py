@@ -6,6 +6,8 @@ from typing import NoReturn
 from models.domain.errors import Code, Invalid, JobFailed
 from models.domain.example import EXAMPLE, Conversation, Example
 from models.domain.training import SUPERVISED_KINDS, DataSpec, TrainOn
+from worker.data.gate.answers import Answers
+from worker.data.gate.texts import answers_of
 from worker.data.render import Rendered, Renderer
 from worker.data.source import ROWS, Source
 from worker.data.split import group_of
@@ -28,6 +30,7 @@ class Rendering:
         self._questions: dict[str, Question] = {}
         self._notes: dict[str, None] = {}
         self.training, self.validation = Sequences(), Sequences()
+        self.answers = Answers()
         self.too_long = 0
 
     @property
@@ -62,6 +65,9 @@ class Rendering:
                     self._notes.update(dict.fromkeys(sequence.notes))
             if is_held_back:
                 self._ask(parsed)
+                continue
+            for answer in answers_of(parsed):
+                self.answers.add(number, answer)
 
     def _rendered(self, number: int, example: Example, bad: BadRows) -> list[Rendered] | None:
         """None for a row that this base cannot write."""

@@ -55,6 +55,11 @@ class Sequences(Sequence[Rendered]):
         return sum(self.lengths)
 
     @property
+    def used_tokens(self) -> list[int]:
+        """Every token id that occurs, once."""
+        return sorted(set(self._ids))
+
+    @property
     def shortest(self) -> Rendered:
         return self[min(range(len(self)), key=self.lengths.__getitem__)]
 

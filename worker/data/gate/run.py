@@ -19,10 +19,11 @@ from models.domain.errors import AppError, Code
 from models.domain.job import Phase
 from models.domain.progress import PhaseBegan, Progressed
 from models.domain.reports import SHOWN_PER_FINDING, Finding, FoundRow, GateReport, NearGroup
+from worker.data.gate.answers import Answers
 from worker.data.gate.minhash import PERMUTATIONS, signatures
 from worker.data.gate.near import NEAR, Places, near_groups
 from worker.data.gate.personal import Personal, personal_in
-from worker.data.gate.texts import compared_text, placed_texts
+from worker.data.gate.texts import answers_of, compared_text, placed_texts
 from worker.data.source import GATE, Source
 from worker.jobdir import JobDir, Outcome
 
@@ -79,7 +80,8 @@ def check(prepared: Prepared, destination: Path, *, watch: Watch = lambda _done,
     signed = np.empty((int(is_new.sum()), PERMUTATIONS), dtype=np.uint8)
     personal = _PersonalRows(len(numbers))
     done = compared = 0
-    for texts in _batches(prepared, personal):
+    answers = Answers()
+    for texts in _batches(prepared, personal, answers):
         new = [text for text, own in zip(texts, is_new[done:], strict=False) if own]
         signed[compared : compared + len(new)] = signatures(new)
         done, compared = done + len(texts), compared + len(new)
@@ -96,7 +98,7 @@ def check(prepared: Prepared, destination: Path, *, watch: Watch = lambda _done,
         near_threshold=NEAR,
         near_checked=compared,
         largest_groups=_largest(sizes, groups, is_new, numbers),
-        findings=personal.findings(),
+        findings=_cut(answers) + personal.findings(),
         seconds=round(time.monotonic() - began, 3),
     )
 
@@ -145,11 +147,22 @@ class _PersonalRows:
         )
 
 
-def _batches(prepared: Prepared, personal: _PersonalRows) -> Iterator[list[str]]:
-    """The texts to compare, in the order of the usable rows; personal data is looked for on the way."""
+def _cut(answers: Answers) -> tuple[Finding, ...]:
+    """Rows whose answers seem cut off."""
+    rows = answers.cut
+    first = tuple(
+        FoundRow(row=row, found="an answer that ends in the middle of a sentence") for row in rows[:SHOWN_PER_FINDING]
+    )
+    return (Finding(kind="answer_cut", count=len(rows), first=first),) if rows else ()
+
+
+def _batches(prepared: Prepared, personal: _PersonalRows, answers: Answers) -> Iterator[list[str]]:
+    """The texts to compare, in the order of the usable rows; personal data and answers are looked at on the way."""
     texts: list[str] = []
     for place, (number, example) in enumerate(prepared.examples()):
         personal.add(place, number, placed_texts(example))
+        for answer in answers_of(example):
+            answers.add(number, answer)
         texts.append(compared_text(example))
         if len(texts) == ROWS_AT_ONCE:
             yield texts

@@ -38,6 +38,12 @@ def compared_text(example: Example) -> str:
     return "\n".join(said)
 
 
+def answers_of(example: Example) -> Iterator[str]:
+    """What the assistant says in a conversation, answer by answer; other kinds have none to look at."""
+    if isinstance(example, Conversation):
+        yield from (turn.content for turn in example.turns if turn.role is Role.ASSISTANT and not turn.tool_calls)
+
+
 def _parts(example: Example) -> tuple[tuple[str, Sequence[Turn]], ...]:
     match example:
         case Conversation():

@@ -1,0 +1,96 @@
+"""The step that will train, against a second computation that shares nothing with it but the model.
+
+Masks, padding, the shift by one, packing and the weight of each forward pass are where a fine-tune goes wrong without
+a word. So before the first step two rows go through the trainer's own step, one a pass, and once more row by row in
+plain words: the mean over the trained tokens of the WHOLE step. Loss and gradient must agree.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from peft import PeftModel
+
+from models.domain.errors import Code, JobFailed
+from worker.data.render import Rendered
+
+SHORTEST = 32  # rows among which the pair is chosen: short ones cost little
+ALLOWED = {torch.float32: (1e-3, 1e-2), torch.bfloat16: (2e-2, 0.15)}  # of the loss, of the gradient's length
+
+
+def check_first_step(
+    model: PeftModel, rows: Sequence[Rendered], lengths: Sequence[int], dtype: torch.dtype,
+    step: Callable[[Sequence[Sequence[Rendered]]], Any],
+) -> None:  # fmt: skip
+    """`step` takes forward passes of rows, leaves gradients, and returns the loss per trained token.
+
+    Raises JobFailed with code `mask`. Leaves neither gradients nor a random state behind.
+    """
+    pair = _pair(rows, lengths)
+    with torch.random.fork_rng(), _without_dropout(model):
+        model.train()
+        model.zero_grad(set_to_none=True)
+        found, found_gradient = float(step([[row] for row in pair])), _gradient(model)
+        model.zero_grad(set_to_none=True)
+        loss = _plain(model, pair)
+        loss.backward()
+        needed, needed_gradient = float(loss.detach()), _gradient(model)
+        model.zero_grad(set_to_none=True)
+    allowed_loss, allowed_gradient = ALLOWED.get(dtype, ALLOWED[torch.bfloat16])
+    # A base that computes NaN is not for us to judge: its first step fails, and says so.
+    if needed != needed or found != found:
+        return
+    apart = float((found_gradient - needed_gradient).norm() / needed_gradient.norm().clamp_min(1e-12))
+    if abs(found - needed) > allowed_loss * max(1.0, abs(needed)) or apart > allowed_gradient:
+        raise JobFailed(
+            f"the first step would have a loss of {found:.4f} where its trained tokens have {needed:.4f}, and a "
+            f"gradient that is {apart:.0%} apart: it would learn something else than these answers. Nothing was "
+            "trained. Tell an administrator; this is no fault of the data.",
+            code=Code.MASK, found=found, needed=needed, gradient_apart=apart,
+        )  # fmt: skip
+
+
+def _pair(rows: Sequence[Rendered], lengths: Sequence[int]) -> list[Rendered]:
+    """Of the shortest rows those with the fewest and the most trained tokens: their weights differ most."""
+    short = [rows[place] for place in sorted(range(len(rows)), key=lengths.__getitem__)[:SHORTEST]]
+    by_tokens = sorted(short, key=lambda row: row.trained_tokens)
+    return [by_tokens[0], by_tokens[-1]]
+
+
+def _plain(model: PeftModel, rows: Sequence[Rendered]) -> torch.Tensor:
+    """Every row by itself, no padding, all logits, the negative log-likelihood of each trained token."""
+    nats, tokens = torch.zeros((), device=model.device), 0
+    for row in rows:
+        ids = torch.tensor([row.ids], device=model.device)  # (1, T)
+        # Some methods put tokens of their own in front.
+        logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits[0, -len(row.ids) :]
+        said = logits.float().log_softmax(dim=-1)  # (T, V)
+        for span in row.spans:
+            for place in range(span.start, span.end):
+                nats = nats - said[place - 1, row.ids[place]]
+                tokens += 1
+    return nats / tokens
+
+
+def _gradient(model: PeftModel) -> torch.Tensor:
+    """All of it in one vector, zero where there is none."""
+    return torch.cat(
+        [
+            (torch.zeros_like(one) if one.grad is None else one.grad).detach().float().flatten()
+            for one in model.parameters()
+            if one.requires_grad
+        ]
+    )
+
+
+@contextmanager
+def _without_dropout(model: torch.nn.Module) -> Iterator[None]:
+    rates = {module: module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)}
+    try:
+        for module in rates:
+            module.p = 0.0
+        yield
+    finally:
+        for module, rate in rates.items():
+            module.p = rate

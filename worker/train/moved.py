@@ -1,0 +1,37 @@
+"""Whether training has moved the adapter at all: a run that changed nothing is no success, whatever its loss says.
+
+Of a bf16 matrix 98 % of the entries do not move in 100 Adam steps at 1e-6; a frozen tensor never does.
+"""
+
+import torch
+
+from models.domain.errors import Code, JobFailed
+
+ENTRIES = 4096  # of each tensor are remembered
+FEWEST_STEPS = 3  # A has no gradient while B is zero, so its first move is the second step's
+
+
+class Before:
+    """The adapter's first entries, from before the first step."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self._entries = {name: _some(tensor) for name, tensor in model.named_parameters() if tensor.requires_grad}
+
+    def check_moved(self, model: torch.nn.Module, steps: int) -> list[str]:
+        """A sentence naming tensors that are as they were. Raises JobFailed where all of them are."""
+        now = ((name, tensor) for name, tensor in model.named_parameters() if name in self._entries)
+        still = [name for name, tensor in now if torch.equal(self._entries[name], _some(tensor))]
+        if steps < FEWEST_STEPS or not still:
+            return []
+        if len(still) == len(self._entries):
+            raise JobFailed(
+                f"after {steps} steps every weight of the adapter is what it was before: nothing was learnt, and the "
+                "adapter would answer as the base does. Raise the learning rate, or tell an administrator.",
+                code=Code.NOTHING_LEARNT,
+                steps=steps,
+            )
+        return [f"{len(still):,} of {len(self._entries):,} trained tensors have not moved, {still[0]} first."]
+
+
+def _some(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().flatten()[:ENTRIES].cpu().clone()
