@@ -1,8 +1,12 @@
-"""LoRA's product as one function: y = xW' + s·(xA')B', rounded once. Knows PEFT's layers, nothing of training.
+"""LoRA's product as one function, in two forms. Knows PEFT's layers, nothing of training.
 
-PEFT rounds xW' to the base's dtype and adds the adapter's share afterwards. In bf16 a share below half a step of
-the grid then vanishes without a trace: of Adam's first update at 2e-4 about 14 % arrived in our measurement, and
-all of it does when the sum is formed before the one rounding. It is also faster: four thin products, not six.
+Two products: y = xW' + s·(xA')B', rounded once. PEFT rounds xW' to the base's dtype and adds the adapter's share
+afterwards. In bf16 a share below half a step of the grid then vanishes without a trace: of Adam's first update at
+2e-4 about 14 % arrived in our measurement, and all of it does when the sum is formed before the one rounding.
+
+Folded: y = x(W + s·BA)', where the sum is formed and used in float32; never in bf16, where it would lose 96 % of
+that update. It swaps thin products that grow with the tokens for one that does not, so it pays with many tokens.
+The weights themselves are never touched.
 """
 
 from types import MethodType
@@ -10,9 +14,15 @@ from typing import Any
 
 import torch
 from bitsandbytes.functional import dequantize_4bit
-from bitsandbytes.nn.modules import Params4bit
+from bitsandbytes.nn.modules import Linear4bit, Params4bit
 from peft import PeftModel
 from peft.tuners.lora.layer import LoraLayer
+
+from worker.methods.products import linear
+
+# Fold from so many tokens on, as a multiple of in·out / (in + out), where both forms have equally many thin
+# multiplications to do: measured, see docs/performance.md.
+FOLD_FROM = 1.3
 
 
 class _Product(torch.autograd.Function):
@@ -24,10 +34,12 @@ class _Product(torch.autograd.Function):
         scale: float,
     ) -> torch.Tensor:  # fmt: skip
         inner = (x @ a.to(x.dtype).T) * scale  # (N, rank)
-        share = inner @ b.to(x.dtype).T  # (N, out)
         ctx.save_for_backward(x, a, b, inner)
         # Not through save_for_backward, which would lose the quantisation state that hangs on the parameter.
         ctx.weight, ctx.scale = weight, scale
+        if x.dtype == torch.float32:
+            return linear(x, _dense(weight, x.dtype), bias).addmm_(inner, b.to(x.dtype).T)
+        share = inner @ b.to(x.dtype).T  # (N, out)
         return torch.addmm(share if bias is None else share + bias, x, _dense(weight, x.dtype).T)
 
     @staticmethod
@@ -37,10 +49,53 @@ class _Product(torch.autograd.Function):
         outer = (grad @ b.to(grad.dtype)) * ctx.scale  # (N, rank)
         grad_x = None
         if ctx.needs_input_grad[0]:
-            grad_x = torch.addmm(outer @ a.to(grad.dtype), grad, _dense(ctx.weight, grad.dtype))  # (N, in)
+            weight = _dense(ctx.weight, grad.dtype)
+            if grad.dtype == torch.float32:
+                grad_x = linear(grad, weight.T).addmm_(outer, a.to(grad.dtype))  # (N, in)
+            else:
+                grad_x = torch.addmm(outer @ a.to(grad.dtype), grad, weight)
         grad_a = (outer.T @ x).to(a.dtype) if ctx.needs_input_grad[1] else None
         grad_b = (grad.T @ inner).to(b.dtype) if ctx.needs_input_grad[2] else None
         return grad_x, grad_a, grad_b, None, None, None
+
+
+class _Folded(torch.autograd.Function):
+    """Shapes as `_Product`; all float32. Source: arXiv:2106.09685, eq. 3, with gradients of the rank's size."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, a: torch.Tensor, b: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None,
+        scale: float,
+    ) -> torch.Tensor:  # fmt: skip
+        ctx.save_for_backward(x, a, b)
+        ctx.weight, ctx.scale = weight, scale
+        return linear(x, _sum(weight, a, b, scale), bias)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (grad,) = grads  # (N, out)
+        x, a, b = ctx.saved_tensors
+        # Summed again rather than kept: the sums of all layers are a second model in memory.
+        grad_x = linear(grad, _sum(ctx.weight, a, b, ctx.scale).T) if ctx.needs_input_grad[0] else None  # (N, in)
+        grad_a = ((grad @ b) * ctx.scale).T @ x if ctx.needs_input_grad[1] else None
+        grad_b = grad.T @ ((x @ a.T) * ctx.scale) if ctx.needs_input_grad[2] else None
+        return grad_x, grad_a, grad_b, None, None, None
+
+
+def _sum(weight: torch.Tensor, a: torch.Tensor, b: torch.Tensor, scale: float) -> torch.Tensor:
+    """W + s·BA in float32, (out, in): a new tensor, whatever the weight is held in."""
+    dense = _dense(weight, torch.float32)
+    if dense is weight:
+        return torch.addmm(dense, b, a, alpha=scale)
+    return dense.addmm_(b, a, alpha=scale)
+
+
+def _is_folding(x: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> bool:
+    """True where the sum is formed and used in float32 and there are tokens enough; x is (N, in)."""
+    if not x.dtype == a.dtype == b.dtype == torch.float32 or torch.get_float32_matmul_precision() != "highest":
+        return False
+    wide, out = a.shape[1], b.shape[0]
+    return x.shape[0] * (wide + out) >= FOLD_FROM * wide * out
 
 
 def _dense(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -50,7 +105,7 @@ def _dense(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 def fuse(model: PeftModel) -> int:
-    """Let every plain LoRA layer over a linear base use the one product; returns how many do.
+    """Let every plain LoRA layer over a linear base use one of the two forms; returns how many do.
 
     Layers with dropout, several active adapters or a variant such as DoRA go PEFT's way, decided call by call.
     """
@@ -63,7 +118,8 @@ def fuse(model: PeftModel) -> int:
 
 
 def _is_linear(layer: torch.nn.Module) -> bool:
-    return isinstance(layer, torch.nn.Linear)
+    """Exactly these: a subclass may hold its weight in codes of its own, as bitsandbytes' 8-bit layer does."""
+    return type(layer) in (torch.nn.Linear, Linear4bit)
 
 
 def _forward(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -75,7 +131,8 @@ def _forward(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Te
         return type(layer).forward(layer, x, *args, **kwargs)
     a, b = layer.lora_A[name].weight, layer.lora_B[name].weight
     flat = x.reshape(-1, x.shape[-1])  # (N, in)
-    return _Product.apply(flat, a, b, base.weight, base.bias, layer.scaling[name]).reshape(*x.shape[:-1], -1)
+    product = _Folded if _is_folding(flat, a, b) else _Product
+    return product.apply(flat, a, b, base.weight, base.bias, layer.scaling[name]).reshape(*x.shape[:-1], -1)
 
 
 def _only_adapter(layer: Any) -> str | None:

@@ -4,6 +4,7 @@ Whoever calls divides by the trained tokens of the whole optimiser step, so the 
 change a gradient. Knows rendered rows and a model, not jobs.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -13,7 +14,10 @@ from peft import PeftModel
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
+from models.domain.progress import PreferenceFigures
 from worker.data.render import Rendered
+from worker.train.chunked import nats_of
+from worker.train.packing import can_pack, longest_packable, packed_hidden
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,44 +47,78 @@ def batch_of(rows: Sequence[Rendered]) -> Batch:
 
 
 class TokenLoss:
-    """Sums the loss of a model's trained tokens, computing logits only where they are needed.
+    """Sums the loss of a model's trained tokens. Rows are packed and logits made in chunks wherever that is exact.
 
-    A few architectures scale or cap their logits after the head; those take the model's own forward pass. Which
-    way is right is measured on one row at the start, not guessed from a name.
+    A few architectures scale or cap their logits after the head, or remember beside attention; those take the
+    model's own forward pass over padded rows. What is right is measured on one row at the start, not guessed from
+    a name. `packs` and `selects` say what was found.
     """
 
     def __init__(self, model: PeftModel | PreTrainedModel, row: Rendered) -> None:
+        self._model = model
         self._causal = cast(PreTrainedModel, model.get_base_model() if isinstance(model, PeftModel) else model)
-        self._selects = True
+        self.packs, self.selects = False, True
+        if isinstance(model, PeftModel) and model.active_peft_config.is_prompt_learning:
+            self.selects = False  # the trained tokens stand outside the base
+            return
+        batch = batch_of([row]).to(self._causal.device)
         with torch.no_grad():
-            batch = batch_of([row]).to(self._causal.device)
-            selected, whole = self._selected_logits(batch), self._whole_logits(batch)
+            head = cast(torch.nn.Module, self._causal.get_output_embeddings())
+            selected, whole = head(self._hidden(batch)).float(), self._whole_logits(batch)
         # A base that computes NaN is not for us to judge: its first step fails, and says so.
         if torch.isfinite(whole).all():
-            self._selects = torch.allclose(selected, whole, rtol=0.02, atol=0.02 * float(whole.abs().max()))
+            self.selects = torch.allclose(selected, whole, rtol=0.02, atol=0.02 * float(whole.abs().max()))
+        self.packs = self.selects and can_pack(self._causal, batch.ids[0])
+        self._longest_packable = longest_packable(self._causal)
 
     def __call__(self, batch: Batch) -> torch.Tensor:
         """Summed nats, a float32 scalar."""
-        logits = self._selected_logits(batch) if self._selects else self._whole_logits(batch)
-        return cross_entropy(logits, batch.ids[:, 1:][batch.trained[:, 1:]], reduction="sum")
+        return self._by_token(batch).sum()
 
-    def _selected_logits(self, batch: Batch) -> torch.Tensor:
+    def by_row(self, batch: Batch) -> torch.Tensor:
+        """Summed nats of each row, float32, (B,): minus the log-probability of its trained tokens."""
+        rows = batch.trained[:, 1:].nonzero()[:, 0]  # (N,)
+        nats = self._by_token(batch)
+        return nats.new_zeros(len(batch.ids)).index_add(0, rows, nats)
+
+    def _by_token(self, batch: Batch) -> torch.Tensor:
+        """Nats of each trained token, row by row, float32, (N,)."""
+        targets = batch.ids[:, 1:][batch.trained[:, 1:]]
+        if not self.selects:
+            return cross_entropy(self._whole_logits(batch), targets, reduction="none")
+        return nats_of(self._hidden(batch), cast(torch.nn.Module, self._causal.get_output_embeddings()), targets)
+
+    def _hidden(self, batch: Batch) -> torch.Tensor:
+        """Where a trained token is predicted, row by row: (N, hidden)."""
+        lengths = tuple(batch.attention.sum(1).tolist())
+        if self.packs and max(lengths) <= self._longest_packable:
+            there = batch.attention.bool()
+            before = torch.zeros_like(batch.trained)
+            before[:, :-1] = batch.trained[:, 1:]
+            return packed_hidden(self._causal, batch.ids[there], lengths)[before[there]]
         decoder = cast(torch.nn.Module, self._causal.get_decoder())
-        head = cast(torch.nn.Module, self._causal.get_output_embeddings())
         hidden = decoder(input_ids=batch.ids, attention_mask=batch.attention, use_cache=False).last_hidden_state
-        return head(hidden[:, :-1][batch.trained[:, 1:]]).float()  # (N, V)
+        return hidden[:, :-1][batch.trained[:, 1:]]
 
     def _whole_logits(self, batch: Batch) -> torch.Tensor:
-        logits = self._causal(input_ids=batch.ids, attention_mask=batch.attention, use_cache=False).logits
-        return logits[:, :-1][batch.trained[:, 1:]].float()  # (N, V)
+        """(N, V). Tokens that a method puts in front of a row are not looked at."""
+        width = batch.ids.shape[1]
+        logits = self._model(input_ids=batch.ids, attention_mask=batch.attention, use_cache=False).logits[:, -width:]
+        return logits[:, :-1][batch.trained[:, 1:]].float()
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeanLoss:
-    """Token-weighted: a long answer counts for more than a short one, as in training."""
+    """Token-weighted: a long answer counts for more than a short one, as in training.
+
+    `row_nats` and `row_tokens` are each row's own, always in the same order for the same passes.
+    """
 
     loss_per_token: float
     trained_tokens: int
+    row_nats: tuple[float, ...] = ()
+    row_tokens: tuple[int, ...] = ()
+    preference: PreferenceFigures | None = None
 
 
 def evaluate(
@@ -89,10 +127,14 @@ def evaluate(
     """Mean loss over all trained tokens of the rows, without dropout and without touching any random state."""
     was_training = model.training
     model.eval()
-    nats, tokens = 0.0, 0
-    with torch.no_grad():
-        for rows in passes:
-            nats += float(loss(batch_of(rows).to(device)))
-            tokens += sum(row.trained_tokens for row in rows)
+    nats: list[float] = []
+    tokens: list[int] = []
+    for rows in passes:
+        with torch.no_grad():
+            nats += loss.by_row(batch_of(rows).to(device)).tolist()
+        tokens += [row.trained_tokens for row in rows]
     model.train(was_training)
-    return MeanLoss(loss_per_token=nats / tokens, trained_tokens=tokens)
+    return MeanLoss(
+        loss_per_token=math.fsum(nats) / sum(tokens), trained_tokens=sum(tokens), row_nats=tuple(nats),
+        row_tokens=tuple(tokens),
+    )  # fmt: skip
