@@ -72,6 +72,7 @@ ACTS = [
     act("GET /api/v1/jobs/{job_id}", READ, Kind.JOB),
     act("GET /api/v1/jobs/{job_id}/events", READ, Kind.JOB),
     act("GET /api/v1/jobs/{job_id}/log", READ, Kind.JOB),
+    act("GET /api/v1/jobs/{job_id}/spec.yaml", READ, Kind.JOB),
     act("GET /api/v1/jobs/{job_id}/metrics", READ, Kind.JOB),
     act("GET /api/v1/jobs/{job_id}/samples", READ, Kind.JOB),
     act("POST /api/v1/jobs/{job_id}/cancel", CHANGE, Kind.JOB),

@@ -148,6 +148,7 @@ def test_the_command_trains_in_a_process_of_its_own_and_prints_the_report(tmp_pa
     done = subprocess.run(command, env=bare_environment(), capture_output=True, timeout=90, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr.decode()
     ended = LocalEnded.model_validate(json.loads(done.stdout))
+    assert ended.report is not None
     assert ended.report == LocalReport.model_validate_json((tmp_path / "out" / "report.json").read_text())
     assert ended.report.peak_memory_bytes > 10**8
     assert 0 < (ended.report.seconds_to_first_step or 0) < ended.report.seconds_total

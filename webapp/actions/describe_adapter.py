@@ -67,6 +67,7 @@ class AdapterPage(ModelPage):
     is_partial: bool
     facts: AdapterFacts
     trained_parameters: int | None
+    run: str | None  # the job that made it; None where that was deleted
     manifest: dict[str, Any]
     card: str
     merges: tuple[Neighbour, ...]
@@ -110,6 +111,7 @@ def describe_adapter(deps: Deps, principal: Principal, adapter_id: str) -> Adapt
             is_partial=row.is_partial,
             facts=facts_of(row.manifest),
             trained_parameters=trained_parameters(row.manifest, base.shapes),
+            run=_run_of(store, row),
             manifest=row.manifest,
             card=row.card,
             merges=merges,
@@ -169,6 +171,13 @@ def _before(store: TeamStore, adapter: Adapter, base: BaseModel) -> list[Neighbo
             )
     name = job.spec.get("suffix") or job.id
     return [*found, Neighbour(what="Run", name=str(name), href=f"/run?id={job.id}")]
+
+
+def _run_of(store: TeamStore, adapter: Adapter) -> str | None:
+    try:
+        return store.job(adapter.job_id).id
+    except NotFound:
+        return None
 
 
 def _merge_job(store: TeamStore, principal: Principal, job: Job) -> MergeJob:

@@ -75,6 +75,7 @@ def below(page: Any, base_url: str, *, is_merge: bool) -> Markup:
         "adapter_below.html",
         snippet=snippet(base_url, page.name) if page.may_chat else None,
         manifest=None if is_merge else pretty(page.manifest),
+        run=None if is_merge else page.run,
     )
 
 

@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -160,7 +161,7 @@ def shown(field: Field, value: Any) -> Any:
         case Kind.CHOICE:
             return value
         case Kind.WHOLE | Kind.NUMBER:
-            return "" if value is None else _short(value * field.scale) if _is_number(value) else str(value)
+            return "" if value is None else _exact(field, value) if _is_number(value) else str(value)
         case Kind.NAMES:
             return ", ".join(value) if isinstance(value, (list, tuple)) else str(value or "")
         case Kind.PAIRS:
@@ -223,7 +224,7 @@ def _number(field: Field, text: str) -> Any:
     if not math.isfinite(number):
         return text
     if field.unit == "%":
-        return round(number / 100, 12)
+        return float(Decimal(text) / 100)
     return int(number) if number.is_integer() and abs(number) < 2**53 else number
 
 
@@ -279,6 +280,12 @@ def cut(text: str) -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _exact(field: Field, value: float) -> str:
+    """Short where that is read back as the same number, else every digit: a rate from a program is kept bit by bit."""
+    short = _short(value * field.scale)
+    return short if _number(field, short) == value else str(Decimal(repr(value)) * int(field.scale))
 
 
 def _short(number: float) -> str:

@@ -5,11 +5,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi import Body as JsonBody
+from fastapi.responses import PlainTextResponse
 
 from models.domain.errors import Invalid
 from models.domain.job import CancelWish, JobKind, JobState
 from models.domain.run import AnswerSeen
 from webapp.actions.cancel_job import cancel_job
+from webapp.actions.run_yaml import run_yaml
 from webapp.actions.show_jobs import SERIES, JobSeen, job_events, job_log, job_metrics, job_samples, list_jobs, show_job
 from webapp.routes.asking import After, Body, Caller, Limit, Parts, unix
 from webapp.routes.v1.job_objects import error_object, event_object, number_of, progress_object
@@ -51,6 +53,16 @@ def cancel(
 def events(parts: Parts, caller: Caller, job_id: str, limit: Limit = 20, after: After = None) -> dict[str, Any]:
     page = job_events(parts, caller, job_id, limit=limit, after=number_of(after, "ftevent-"))
     return {"object": "list", "data": [event_object(event) for event in page.items], "has_more": page.has_more}
+
+
+@router.get("/{job_id}/spec.yaml")
+def spec_yaml(parts: Parts, caller: Caller, job_id: str) -> PlainTextResponse:
+    """The settings of a training, to run it again: on the Train page, or with no server."""
+    return PlainTextResponse(
+        run_yaml(parts, caller, job_id),
+        media_type="application/yaml",
+        headers={"content-disposition": f'attachment; filename="{job_id}.yaml"'},
+    )
 
 
 @router.get("/{job_id}/log")
