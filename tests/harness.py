@@ -39,6 +39,7 @@ SCALE = int(os.environ.get("FAULT_SCALE", "1"))  # more of each fault, for a nig
 TENTH = {
     "lease_seconds": 3, "heartbeat_seconds": 0.1, "sweep_seconds": 1, "cancel_grace_seconds": 1.5, "drain_seconds": 5,
     "child_silence_seconds": 2.5, "no_progress_seconds": 60,  # a first import of torch takes over 12
+    "warm_child": "off",
 }  # fmt: skip
 
 

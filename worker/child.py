@@ -1,10 +1,11 @@
-"""Turns one job directory into an outcome: `python -P -m worker.child DIR [--alone]`.
+"""Turns one job directory into an outcome: `python -P -m worker.child DIR [--alone]`, or `--standby`.
 
 The only entry of the child process. Knows files and signals, nothing of SQL, Redis or users. What a job needs
 is imported when its kind is known, so a toy starts in a fraction of a second and torch loads only here.
 
 Its life hangs on stdin: the supervisor writes a byte for every lease it has kept. End of file, or silence
 for `order.silence_seconds`, ends the process at once (exit code 70); `--alone` lets a person run it by hand.
+With `--standby` it loads what a training needs first; the directory is then the first line of stdin.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import os
 import select
 import signal
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -34,13 +36,19 @@ log = logging.getLogger("tuneroom.child")
 def main(arguments: list[str]) -> None:
     """Never returns: exits 0 once outcome.json is written, whatever it says."""
     parser = argparse.ArgumentParser(prog="worker.child", description="Run one job directory.")
-    parser.add_argument("directory", type=Path)
+    parser.add_argument("directory", type=Path, nargs="?")
     parser.add_argument("--alone", action="store_true", help="no supervisor: do not watch stdin")
+    parser.add_argument("--standby", action="store_true", help="load the libraries, then read the directory from stdin")
+    parser.add_argument("--device", default="cpu", help="of a standby")
+    parser.add_argument("--threads", type=int, default=1, help="of a standby")
     options = parser.parse_args(arguments)
+    if (options.directory is None) != options.standby:
+        parser.error("needs a directory, or --standby")
     stop = Stop()
     signal.signal(signal.SIGTERM, lambda *_: stop.ask())
+    directory = _stand_by(options.threads, options.device) if options.standby else options.directory.resolve()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    jobdir = JobDir(options.directory.resolve())
+    jobdir = JobDir(directory)
     order = jobdir.order()
     if not options.alone:
         threading.Thread(target=_live_by_stdin, args=(order.silence_seconds,), daemon=True).start()
@@ -50,6 +58,30 @@ def main(arguments: list[str]) -> None:
     sys.stdout.flush()
     # Past this line there is nothing to lose, and GPU teardown has been seen to hang (unsloth#7938).
     os._exit(0)
+
+
+def _stand_by(threads: int, device: str) -> Path:
+    """Load what takes long, wait for the directory, and be in it as if started there. Ends with its worker."""
+    _set_environment(threads, device)
+    with importing():
+        import worker.merge.run
+        import worker.train.run  # noqa: F401
+    line = bytearray()
+    while not line.endswith(b"\n"):  # byte by byte: what follows the line is the supervisor's heartbeat
+        read = os.read(0, 1)
+        if not read:
+            os._exit(0)
+        line += read
+    root = Path(line.decode().rstrip("\n"))
+    scratch = root / "tmp"
+    scratch.mkdir(exist_ok=True)
+    os.environ |= {"HOME": str(root), "TMPDIR": str(scratch), "HF_HOME": str(scratch / "hf")}
+    tempfile.tempdir = None  # asked for anew
+    os.chdir(root)
+    with (root / "log.txt").open("ab") as log_file:
+        os.dup2(log_file.fileno(), 1)
+        os.dup2(log_file.fileno(), 2)
+    return root
 
 
 def _set_environment(threads: int, device: str) -> None:

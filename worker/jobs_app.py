@@ -33,6 +33,7 @@ from worker.logs import log_plainly
 from worker.presence import Presence
 from worker.questions import Questions
 from worker.slots import Slots
+from worker.standby import standby_for
 from worker.supervise import Desk
 from worker.tidying import Tidying
 
@@ -57,6 +58,7 @@ def main(lane: Lane) -> None:
     desk = Desk(
         settings=settings, database=database, storage=storage, cache=Cache(settings, storage),
         device=settings.device if lane is Lane.JOBS else "cpu", drain=drain,
+        standby=standby_for(settings, settings.device) if lane is Lane.JOBS else None,
     )  # fmt: skip
     presence = Presence(settings, database, lane=lane, device=desk.device, slots=settings.slots).start()
     slots = Slots(desk, lane, presence.worker_id)
@@ -74,6 +76,8 @@ def main(lane: Lane) -> None:
         hear_questions(celery, questions, Answers(settings.redis_py_url))
         questions.warm_up()
     worker_shutting_down.connect(lambda **_: _begin_drain(desk, slots, presence), weak=False)
+    if desk.standby is not None:
+        desk.standby.prepare()
     log.info("worker started", worker=presence.worker_id, lane=lane, slots=settings.slots, device=desk.device)
     try:
         # One more thread than slots: of the bells that find no slot free, one waits for it.
@@ -82,6 +86,8 @@ def main(lane: Lane) -> None:
         drain.set()
         if questions is not None:
             questions.close()
+        if desk.standby is not None:
+            desk.standby.close()
         sweeper.stop()
         carer.stop()
         _end(desk, slots, presence)

@@ -20,6 +20,7 @@ from models.domain.base_model import BaseFacts
 from models.domain.errors import AppError, Code, JobFailed
 from models.domain.training import Quantisation
 from worker.device import DeviceFacts
+from worker.four_bit import pack_quickly
 from worker.jobdir import sha256_of
 from worker.methods.lora import fuse
 
@@ -41,6 +42,7 @@ def load_base(base_dir: Path, quantisation: Quantisation, facts: DeviceFacts, dt
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=dtype,
         )
+    pack_quickly()
     try:
         model = AutoModelForCausalLM.from_pretrained(
             base_dir, dtype=dtype, device_map={"": facts.name}, local_files_only=True, trust_remote_code=False,

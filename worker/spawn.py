@@ -107,6 +107,11 @@ def child_environment(home: Path, threads: int) -> dict[str, str]:
 
 def memory_limit_bytes() -> int:
     """80 % of this host, or of the container around us."""
+    return int(host_bytes() * SHARE_OF_HOST)
+
+
+def host_bytes() -> int:
+    """Memory of this host, or of the container around us."""
     most = psutil.virtual_memory().total
     for path in CGROUP_LIMITS:
         try:
@@ -115,7 +120,7 @@ def memory_limit_bytes() -> int:
             continue
         if text.isdigit():
             most = min(most, int(text))
-    return int(most * SHARE_OF_HOST)
+    return most
 
 
 def cores() -> int:

@@ -33,6 +33,7 @@ from worker.settling import Made, refused_file, scope_of, store_result
 from worker.sources import forget_download
 from worker.spawn import Child, cores, memory_limit_bytes, spawn
 from worker.staging import Shelf, stage, stage_checkpoint
+from worker.standby import Standby
 from worker.uploads import Uploads
 
 LOOK_EVERY_SECONDS = 0.05
@@ -53,6 +54,7 @@ class Desk:
     cache: Cache
     device: str
     drain: threading.Event
+    standby: Standby | None = None
 
 
 class Why(StrEnum):
@@ -90,6 +92,8 @@ def supervise(desk: Desk, job: Job, claimed_at: float) -> None:
         except LeaseLost as error:
             state = None
             log.warning("lease lost", job=job.id, fence=job.fence, why=error.message)
+    if desk.standby is not None and not desk.drain.is_set():
+        desk.standby.prepare()
     _tidy(desk.settings, job, jobdir, state)
     seconds = round(time.monotonic() - began, 2)
     log.info("attempt ended", job=job.id, kind=job.kind, fence=job.fence, state=state, seconds=seconds)
@@ -163,7 +167,7 @@ class _Attempt:
     # the child's life
 
     def _work(self, order: Order) -> Ending:
-        child = spawn(self._jobdir, order.threads)
+        child = self._child(order)
         log.info("child started", job=order.job, fence=order.fence, pid=child.pid, resume_from=order.resume_from)
         self._lease.hear()
         self._lease.feed = child.feed
@@ -178,6 +182,11 @@ class _Attempt:
             self._lease.feed = None
             uploads.end()
         return Ending(why=why, exit_code=exit_code, outcome=self._jobdir.outcome())
+
+    def _child(self, order: Order) -> Child:
+        standby = self._desk.standby
+        taken = standby.take(self._jobdir, order.kind, order.threads) if standby is not None else None
+        return taken or spawn(self._jobdir, order.threads)
 
     def _watch(self, child: Child, order: Order) -> Why:
         """Until the child has ended. Asks it to end when it must, and ends it when it does not."""

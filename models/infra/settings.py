@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda:\d+)$")
     compute_dtype: Literal["auto", "fp32", "bf16"] = "auto"
     threads: int | None = Field(default=None, ge=1, description="torch threads of a child; None: all cores")
+    warm_child: Literal["auto", "on", "off"] = Field(
+        default="auto", description="Keep a child with its libraries loaded for the next job; auto: from 8 GB on"
+    )
     memory_limit_bytes: int | None = Field(
         default=None, ge=1, description="Host memory of one child; None: 80 % of the host"
     )

@@ -28,8 +28,9 @@ def without_bundled_base(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def launched(data_dir: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     """`tuneroom up` with its output in a pipe; killed at the end if the test has not ended it."""
     command = tuneroom_command("up", "--no-open", "--data-dir", str(data_dir), *(options or ("--port", "0")))
+    env = bare_environment() | {"TUNEROOM_WARM_CHILD": "off"}  # most journeys train nothing
     process = subprocess.Popen(
-        command, env=bare_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         stdin=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     try:
