@@ -10,7 +10,7 @@ from tests.databases import database, database_url, postgres_url, sqlite_url
 
 __all__ = ["database", "database_url", "postgres_url", "sqlite_url"]
 
-ROOMS_WITH_PROCESSES = {"contract", "faults", "gpu", "journeys", "worker"}
+STREAMS = {"processes": {"faults", "gpu", "journeys"}, "training": {"contract", "harm", "worker"}}
 
 
 # A traceback with the variables of every frame takes seconds to draw, several times a test of errors.
@@ -24,14 +24,15 @@ structlog.configure(
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that train or start processes run one after another: torch on shared cores is many times slower.
+    """Whole installations one after another, and trainings one after another: more at once take each other's time.
 
-    `make test` runs them in one stream and all others in a second one beside it.
+    Of the two streams of `make test` each begins with one of these; all other tests go to whichever is free.
     """
     for item in items:
         room = Path(item.path).relative_to(Path(__file__).parent).parts[0]
-        if room in ROOMS_WITH_PROCESSES:
-            item.add_marker(pytest.mark.xdist_group("processes"))
+        for stream, rooms in STREAMS.items():
+            if room in rooms:
+                item.add_marker(pytest.mark.xdist_group(stream))
 
 
 gc.disable()  # until all tests are collected: what they import stays, and looking through it took seconds each time
