@@ -39,6 +39,7 @@ from models.domain.errors import Code, JobFailed
 from models.domain.ids import new_id
 from models.domain.job import JobKind, JobState, Lane, Phase
 from models.domain.progress import Evaluated, PhaseBegan, Remarked, Said, Sampled, StepDone
+from models.domain.sweeps import Knob, SweepMode
 from models.domain.training import TrainingSpec
 from models.infra.storage import SHARED, team_scope
 from tests.furnished_data import reviews_csv, tickets
@@ -54,6 +55,7 @@ from webapp.actions.invitations import invite
 from webapp.actions.links import create_link
 from webapp.actions.my_keys import make_key
 from webapp.actions.sessions import open_session
+from webapp.actions.start_sweep import start_sweep
 from webapp.actions.write_card import write_card
 
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -96,6 +98,7 @@ class Furnished:
     run: str
     failed_run: str
     finished_run: str
+    sweep: str
     adapter: str
     merge: str
     conversation: str
@@ -115,10 +118,12 @@ class DataRun(Run):
             job = TeamStore(session, person.principal).submit(JobKind.TRAIN, spec.model_dump(mode="json"), priority=8)
         self.id = job.id
 
+    shift = 0.0  # of every loss
+
     def feed(
         self, steps: range, total: int, *, seconds_each: float = 0.5, until: datetime | None = None, every: int = 0
     ) -> "DataRun":
-        until, draw = until or datetime.now(UTC), random.Random(total)
+        until, draw = until or datetime.now(UTC), random.Random(f"{total}{self.shift}")
         said: list[Said] = [PhaseBegan(phase=Phase.TRAINING)]
         if every and steps[0] == 1:
             began = until - timedelta(seconds=len(steps) * seconds_each)
@@ -126,7 +131,7 @@ class DataRun(Run):
             said.append(_sample(0, total, began))
         for step in steps:
             at = until - timedelta(seconds=(steps[-1] - step) * seconds_each)
-            smooth = 0.55 + 1.9 * math.exp(-3.4 * step / total)
+            smooth = 0.55 + self.shift + 1.9 * math.exp(-3.4 * step / total)
             said.append(
                 StepDone(
                     step=step, total_steps=total, epoch=step / total * 3, grad_norm=0.5 + draw.random() / 3,
@@ -140,6 +145,13 @@ class DataRun(Run):
                 said.append(_sample(step, total, at))
         self.say(*said)
         return self
+
+
+class SweptData(DataRun):
+    """A run of a sweep that is queued already."""
+
+    def __init__(self, house: House, job: str, base: str) -> None:
+        self.house, self.id, self.fence, self.base = house, job, 0, base
 
 
 ANSWERS = (
@@ -221,6 +233,7 @@ def furnish(house: House) -> Furnished:
     )
     stopped.cancelled()
     _move_back(house, stopped.id, timedelta(days=3), timedelta(minutes=4))
+    sweep = _sweep(house, anna, small, answers)
     merge = _merged(house, priya, finished[1])
     running = DataRun(house, anna, base=small, file=answers, suffix="support-tone-v2").claim()
     until = datetime.now(UTC) - timedelta(seconds=1)
@@ -245,11 +258,28 @@ def furnish(house: House) -> Furnished:
     return Furnished(
         owner=anna, dataset=_dataset_of(house, anna, files["support-answers.jsonl"]), run=running.id,
         broken_dataset=_dataset_of(house, anna, files["contract-notes.jsonl"]), failed_run=failed.id,
-        finished_run=finished[0], adapter=finished[1], merge=merge, conversation=talk, models=names,
+        finished_run=finished[0], sweep=sweep, adapter=finished[1], merge=merge, conversation=talk, models=names,
         messy_dataset=_dataset_of(house, priya, files["helpdesk-export.jsonl"]),
         unmapped_dataset=_dataset_of(house, tomas, files["reviews.csv"]), link_token=link,
         invitation_token=invitation, texts=files,
     )  # fmt: skip
+
+
+def _sweep(house: House, person: Person, base: str, file: str) -> str:
+    """Three ranks with two seeds each, all at their end; one of them failed."""
+    spec = TrainingSpec.model_validate({"base": base, "data": {"training_file": file}})
+    knobs = [Knob(path="method.options.rank", values=(8, 16, 32)), Knob(path="schedule.seed", values=(1, 2))]
+    made = start_sweep(house.deps, person.principal, spec, name="tone-ranks", knobs=knobs, mode=SweepMode.GRID)
+    with house.deps.database.read() as session:
+        members = [(row.job_id, row.values) for row in TeamStore(session, person.principal).sweep_runs(made)]
+    for number, (job, values) in enumerate(members):
+        run = SweptData(house, job, base)
+        gain = {8: 0.16, 16: 0.045, 32: 0.04}[values["method.options.rank"]] + 0.012 * values["schedule.seed"]
+        run.shift = gain
+        run.claim().feed(range(1, 91), 90, seconds_each=1.8, every=15)
+        run.fail(JobFailed("its worker was lost three times.")) if number == 1 else run.succeed()
+        _move_back(house, job, timedelta(hours=30 - number), timedelta(seconds=180 + number))
+    return made
 
 
 def _count(house: House, person: Person, file: str, base: str) -> None:

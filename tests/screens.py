@@ -45,12 +45,14 @@ AGENT = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/128
 ADDRESSES: dict[str, Callable[[Furnished], str]] = {
     "/dataset": lambda made: f"/dataset?id={made.dataset}",
     "/run": lambda made: f"/run?id={made.run}",
+    "/sweep": lambda made: f"/sweep?id={made.sweep}",
     "/adapter": lambda made: f"/adapter?id={made.adapter}",
     "/train": lambda made: f"/train?file={made.texts['support-answers.jsonl']}",
     "/playground": lambda made: f"/playground?conversation={made.conversation}",
 }
 MORE: dict[str, Callable[[Furnished], str]] = {
     "run-failed": lambda made: f"/run?id={made.failed_run}",
+    "runs-compared": lambda made: f"/runs?compare={made.finished_run},{made.run},{made.failed_run}",
     "run-finished": lambda made: f"/run?id={made.finished_run}",
     "merge": lambda made: f"/adapter?id={made.merge}",
     "dataset-report": lambda made: f"/dataset?id={made.messy_dataset}&v=1&tab=report&max=512",
@@ -62,7 +64,7 @@ MORE: dict[str, Callable[[Furnished], str]] = {
     "dataset-versions": lambda made: f"/dataset?id={made.messy_dataset}&tab=versions&with=1&to=2",
     "playground-new": lambda made: f"/playground?models={','.join(made.models)}",
 }
-EMPTY_NEEDS_ID = ("/dataset", "/run", "/adapter")  # such a page is empty where nobody has what it names
+EMPTY_NEEDS_ID = ("/dataset", "/run", "/sweep", "/adapter")  # such a page is empty where nobody has what it names
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,8 @@ ACTS = [
     act("GET /api/v1/jobs/{job_id}/metrics", READ, Kind.JOB),
     act("GET /api/v1/jobs/{job_id}/samples", READ, Kind.JOB),
     act("POST /api/v1/jobs/{job_id}/cancel", CHANGE, Kind.JOB),
+    act("GET /api/v1/sweeps/{sweep}", READ, Kind.JOB),
+    act("POST /api/v1/sweeps/{sweep}/cancel", CHANGE, Kind.JOB),
     act("GET /api/v1/adapters/{adapter}", READ, Kind.ADAPTER),
     act("GET /api/v1/adapters/{adapter}/download", READ, Kind.ADAPTER),
     act("GET /api/v1/merges/{merge}", READ, Kind.MERGE),
@@ -172,6 +174,7 @@ def team(quick_house):
         "file_id": (made.texts["release-notes.jsonl"], maker.user), "conversation": (made.conversation, maker.user),
         "link": (LinkId(link.id), None), "key": (my_keys(deps, member)[0].id, maker.user),
         "sign_in": (sign_in, maker.user), "person": (victim.user, None),
+        "sweep": (made.sweep, maker.user),
         "invitation": (list_invitations(deps, member)[0].id, None),
     }  # fmt: skip
     return Team(house=quick_house, people=people, headers=headers, objects=objects)

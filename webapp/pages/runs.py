@@ -1,18 +1,17 @@
 """The list of runs, and runs side by side (/runs?compare=a,b). The address is the page's only state."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 
-from models.domain.run import RunCompared
 from webapp.actions.show_runs import MOST_COMPARED, RunsAsked, compare_runs, list_runs
 from webapp.deps import Deps
+from webapp.pages.overlay import drawn, line_of, overlay_plot
 from webapp.pages.page import Page
 from webapp.pages.wiring import asked, caller, on, on_load
 from webapp.views import run_list
 from webapp.views.markup import render
-from webapp.views.run_charts import LINE, LOSSES, PALETTE, X, Y, colours_of, overlay, smoothing_of
+from webapp.views.run_charts import smoothing_of
 
 REFRESH_SECONDS = 2
 
@@ -57,29 +56,6 @@ def build(deps: Deps) -> None:
     on_load(look, outputs)
     on(again.click, look, None, outputs)
     on(clock.tick, look, None, outputs)
-
-
-def overlay_plot() -> gr.LinePlot:
-    """One line a run; it comes once there are two."""
-    return gr.LinePlot(
-        x=X, y=Y, color=LINE, x_title="step", y_title="loss", color_title=" ", height=360, visible=False,
-        show_label=False, elem_classes="tr-plot tr-overlay",
-    )  # fmt: skip
-
-
-def drawn(runs: Sequence[RunCompared], which: str, factor: float) -> gr.LinePlot:
-    """The overlay of these runs as it is now."""
-    chart, colours = overlay(runs, which, factor), colours_of(runs)
-    return gr.LinePlot(
-        value=chart.value, color_map=colours, x_lim=chart.x_lim, y_lim=chart.y_lim, y_title=LOSSES[which],
-        colors_in_legend=list(colours)[: len(PALETTE)], visible=len(runs) > 1,
-    )  # fmt: skip
-
-
-def line_of(request: gr.Request) -> str:
-    """Which of the losses the address asks for."""
-    which = asked(request, "line")
-    return which if which in LOSSES else "train"
 
 
 PAGE = Page(path="/runs", title="Runs", build=build, place=3)

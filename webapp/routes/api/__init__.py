@@ -16,6 +16,7 @@ from webapp.routes.api import (
     me,
     merges,
     people,
+    sweeps,
 )
 
 router = APIRouter(prefix="/api/v1")
@@ -26,6 +27,7 @@ for _part in (
     data_changes,
     merges,
     jobs,
+    sweeps,
     bases,
     links,
     me,
