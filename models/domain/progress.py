@@ -44,8 +44,31 @@ class Progressed(_Said):
     unit: str
 
 
+class PreferenceFigures(BaseModel):
+    """What DPO or KTO did to the answers of a step or an evaluation. Log-probabilities are summed over an answer (nats).
+
+    chosen, rejected: means under the model in training, of the better and the worse answers (KTO: good and bad ones).
+    margin: beta x (model - reference) of the chosen, less that of the rejected, in the mean.
+    accuracy: the share of pairs with a margin above 0 (KTO: of rows on their right side of the distance `kl`).
+    kl: KTO's estimate of the distance from the reference (arXiv:2402.01306, eq. 8); DPO: the mean of model - reference
+        over all answers, which may be negative. None: there was no such row.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    chosen: float | None = None
+    rejected: float | None = None
+    margin: float | None = None
+    accuracy: float | None = None
+    kl: float | None = None
+
+
 class StepDone(_Said):
-    """One optimiser step. `trained_tokens` is this step's count of tokens in the loss."""
+    """One optimiser step. `trained_tokens` is this step's count of tokens in the loss, `tokens` that of all its rows.
+
+    `peak_memory_bytes` is the most that this attempt's process has taken so far: resident on a CPU, of the device on
+    a GPU. Both are None from a program that did not say them yet.
+    """
 
     type: Literal["step"] = "step"
     step: int
@@ -56,15 +79,22 @@ class StepDone(_Said):
     learning_rate: float
     trained_tokens: int
     step_seconds: float
+    tokens: int | None = None
+    peak_memory_bytes: int | None = None
+    preference: PreferenceFigures | None = None
 
 
 class Evaluated(_Said):
-    """Validation at `step` (0 is the base): token-weighted mean loss over `trained_tokens` tokens."""
+    """Validation at `step` (0 is the base): token-weighted mean loss over `trained_tokens` tokens.
+
+    Of a preference objective it is the mean over pairs (KTO: rows), as in its steps.
+    """
 
     type: Literal["eval"] = "eval"
     step: int
     loss_per_token: float
     trained_tokens: int
+    preference: PreferenceFigures | None = None
 
 
 class Sampled(_Said):
