@@ -9,12 +9,13 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo up test check fmt audit wheel screens
+.PHONY: help install demo up test harm check fmt audit wheel screens
 
 help:
 	@echo "make demo    a real fine-tune, merged and asked, in about five minutes"
 	@echo "make up      start the app here (ARGS=\"--port 8000\" passes options)"
 	@echo "make test    the whole test suite (ARGS=\"-k name\" passes options)"
+	@echo "make harm    faults that silently spoil a fine-tune, planted: each is stopped or named"
 	@echo "make check   lint, format, types, import laws"
 	@echo "make fmt     format and fix what can be fixed"
 	@echo "make screens pictures of every page into docs/screens (needs Chromium)"
@@ -30,6 +31,10 @@ up: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup $(ARGS)
+
+harm: $(INSTALLED)
+	$(BIN)/python -m pytest -q tests/harm $(ARGS)
+	$(BIN)/python -m tests.harm
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

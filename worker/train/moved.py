@@ -7,12 +7,12 @@ import torch
 
 from models.domain.errors import Code, JobFailed
 
-ENTRIES = 4096  # of each tensor are remembered
+ENTRIES = 4096  # of each tensor are remembered, evenly spread
 FEWEST_STEPS = 3  # A has no gradient while B is zero, so its first move is the second step's
 
 
 class Before:
-    """The adapter's first entries, from before the first step."""
+    """Some of the adapter's entries, from before the first step."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         self._entries = {name: _some(tensor) for name, tensor in model.named_parameters() if tensor.requires_grad}
@@ -34,4 +34,5 @@ class Before:
 
 
 def _some(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.detach().flatten()[:ENTRIES].cpu().clone()
+    flat = tensor.detach().flatten()
+    return flat[:: max(1, len(flat) // ENTRIES)].cpu().clone()

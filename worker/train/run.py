@@ -18,6 +18,8 @@ from peft import PeftModel
 from models.domain.estimate import TOKENS_PER_PASS, learning_rate, schedule_remarks
 from models.domain.job import CancelWish, Phase
 from models.domain.progress import PhaseBegan, Progressed, Remarked
+from models.domain.rates import rate_remarks
+from models.domain.training import ScheduleSpec
 from worker.data.render import Rendered
 from worker.device import DeviceFacts, cpu_model, dtype_name
 from worker.jobdir import JobDir, Outcome
@@ -27,11 +29,13 @@ from worker.train.adapter import check_float32, fresh_adapter, save_adapter, sav
 from worker.train.checkpoints import Story, check_same, resumed, seal, stage
 from worker.train.inputs import Rows, read_inputs
 from worker.train.loss import MeanLoss, TokenLoss, batch_of, evaluate
+from worker.train.moved import Before
 from worker.train.plan import MicroBatch, Plan, cut_rows, plan_batches
 from worker.train.proof import check_finite, prove
 from worker.train.results import figures, manifest_of
 from worker.train.samples import Sampler
 from worker.train.setting import Setting, set_up
+from worker.train.start_checks import start_remarks
 from worker.train.trainer import PlannedSteps, PlannedTrainer, training_arguments
 from worker.train.watcher import Watcher
 
@@ -64,7 +68,8 @@ def run(jobdir: JobDir, stop: Stop) -> Outcome:
         )  # fmt: skip
     except _Stopped:
         return Outcome(status="stopped")
-    for remark in (*rows.remarks, *schedule_remarks(len(rows.training), setting.spec.schedule)):
+    said = schedule_remarks(len(rows.training), setting.spec.schedule)
+    for remark in (*rows.remarks, *said, *_rate_said(setting)):
         jobdir.say(Remarked(level="warn", text=remark))
     if stop.asked():
         return Outcome(status="stopped")
@@ -143,8 +148,18 @@ def _fit(setting: Setting, rows: Rows, now: datetime, before: tuple[Path, Story]
     check_float32(model)
     _begin(jobdir, Phase.TRAINING)
     watcher.begin()
+    for remark in start_remarks(trainer, model, rows, setting.dtype):
+        jobdir.say(Remarked(level="warn", text=remark))
+    untrained = Before(model)
     trainer.train(resume_from_checkpoint=str(before[0]) if before else None)
+    for remark in untrained.check_moved(model, trainer.state.global_step):
+        jobdir.say(Remarked(level="warn", text=remark))
     return _save(setting, rows, watcher, model, loss, micro, step=trainer.state.global_step, was_stopped=stop.asked())
+
+
+def _rate_said(setting: Setting) -> tuple[str, ...]:
+    recommended = learning_rate(ScheduleSpec(), setting.shapes.hidden_size)
+    return rate_remarks(learning_rate(setting.spec.schedule, setting.shapes.hidden_size), recommended)
 
 
 def _micro_batch(setting: Setting, before: Story | None) -> MicroBatch:
