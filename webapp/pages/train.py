@@ -21,8 +21,9 @@ from webapp.pages.train_form import (
     takes_out,
 )
 from webapp.pages.train_shown import card_of, head_of, said
+from webapp.pages.train_sweep import START, Beside, put_sweep
 from webapp.pages.wiring import on
-from webapp.views import train_mix
+from webapp.views import train_mix, train_sweep
 from webapp.views.form import put, put_groups
 from webapp.views.markup import render
 from webapp.views.train_draft import LONGEST_DRAFT
@@ -68,6 +69,7 @@ def build(deps: Deps) -> None:
     kept = gr.Textbox(elem_classes="tr-hidden", label="Draft", max_length=LONGEST_DRAFT)
     go = gr.Textbox(elem_classes="tr-hidden", label="Next")
     head = gr.HTML(head_of(), padding=False, elem_classes=["tr-flat", "tr-train-head"])
+    origin = gr.HTML("", padding=False, elem_classes="tr-flat")
     with gr.Row(elem_classes="tr-train", equal_height=False):
         with gr.Column(scale=5, min_width=320, elem_classes="tr-train-steps"):
             notes, take_out = _steps(form)
@@ -77,8 +79,9 @@ def build(deps: Deps) -> None:
                 percentile, percentile_note = _advanced(form)
                 yaml_bar = gr.HTML(render("train_yaml.html", text=""), padding=False, elem_classes="tr-flat")
                 pasted, fill_in, paste_said = _yaml_box()
+            sweep_note = put_sweep(form)
             notes |= _ending(form)
-            start = gr.Button("Start run", variant="primary", elem_classes=["tr-submit", "tr-start"], interactive=False)
+            start = gr.Button(START, variant="primary", elem_classes=["tr-submit", "tr-start"], interactive=False)
             start_said = gr.HTML(said(), padding=False, elem_classes="tr-flat")
         with gr.Column(scale=3, min_width=300, elem_classes="tr-train-side"):
             card = gr.HTML(card_of(None), padding=False)
@@ -94,6 +97,11 @@ def build(deps: Deps) -> None:
     on(filled.then, answer.watch, [*form.inputs, tried], shown)
     changes = [component.change for component in form.inputs]
     on(_any_of(changes), answer.watch, [*form.inputs, tried], shown, js=keep, trigger_mode="always_last")
+    beside = Beside(deps, form)
+    on(filled.then, beside.watch, form.inputs, [origin, sweep_note, start])
+    on(_any_of(changes), beside.watch, form.inputs, [origin, sweep_note, start], trigger_mode="always_last")
+    knobs = [form.core[knob] for knob in train_sweep.KNOBS]
+    on(form.slots[METHOD].component.change, beside.knobs, form.inputs, knobs)
     on(form.core[PRESET].input, choose_preset(form), form.inputs, [slot.component for slot in form.slots.values()])
     on(
         form.core[VALIDATION].change,

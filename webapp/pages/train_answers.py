@@ -12,14 +12,13 @@ import gradio as gr
 from models.domain.access import Member
 from models.domain.errors import AppError, Invalid
 from models.domain.presets import HOUSE
-from webapp.actions.once import request_hash
 from webapp.actions.show_training_choices import TrainingChoices, settings_of_run, show_training_choices
-from webapp.actions.start_training import start_training
 from webapp.actions.token_counts import ask_counts
 from webapp.deps import Deps
 from webapp.pages.train_form import Form, base_choices, file_choices, first_base
 from webapp.pages.train_seen import Seen, known_parts, look, with_problem
 from webapp.pages.train_shown import head_of, said, shown, suggested_name, who_is
+from webapp.pages.train_sweep import started
 from webapp.pages.wiring import asked, caller
 from webapp.views import fields, train_mix, train_wish, train_yaml
 from webapp.views.train_draft import LINKS, draft_of
@@ -112,13 +111,12 @@ class Answer:
             return self._refused(typed, seen)
         name = seen.checked.spec.suffix or suggested_name(typed, seen.choices)
         spec = seen.checked.spec.model_copy(update={"suffix": name})
-        wish = request_hash("train", spec.model_dump(mode="json"), None)
         try:
-            job = start_training(self.deps, me, spec, request_hash=wish).job
+            path = started(self.deps, me, spec, typed)
         except AppError as error:
             return self._refused(typed, with_problem(seen, error, typed))
         kept = (gr.skip() for _ in shown(self.form, self.notes, typed, seen))
-        return [f"/run?id={job.id}", said(), False, gr.skip(), *kept]
+        return [path, said(), False, gr.skip(), *kept]
 
     # -- parts of answers
 
@@ -144,6 +142,7 @@ class Answer:
         typed = train_wish.typed_of(train_wish.spec_of(HOUSE)) | {BASE: first_base(choices)}
         if links.get("from"):
             typed = train_wish.typed_of(settings_of_run(self.deps, me, links["from"]))
+            typed |= {NAME: ""} if links.get("change") else {}  # a clone gets a name of its own
         if links.get("base"):
             base = choices.base(links["base"])
             typed[BASE] = base.id if base else links["base"]  # an unknown one is said beside the field

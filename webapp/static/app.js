@@ -6,6 +6,7 @@
 //   data-theme-switch                              light / dark
 //   data-search                                    focused by "/"
 //   data-submit inside a data-form                 clicked by Ctrl+Enter
+//   data-field="id"                                opens the advanced settings and goes to the field with this id
 //   <time datetime>                                shown relative, exact on hover
 (() => {
   "use strict";
@@ -112,6 +113,19 @@
     if (target.dataset.call) call(target);
     else if (target.hasAttribute("data-theme-switch")) window.tuneroomTheme();
     else copy(target);
+  });
+  const goToField = async (id) => {
+    for (let tries = 0; tries < 40 && !document.getElementById(id)?.offsetParent; tries++) {
+      if (tries === 0) document.querySelector(".tr-advanced > button")?.click();
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    const field = document.getElementById(id);
+    field?.scrollIntoView({ block: "center" });
+    field?.querySelector("input, textarea")?.focus({ preventScroll: true });
+  };
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-field]");
+    if (button) { event.preventDefault(); goToField(button.dataset.field); }
   });
   document.addEventListener("click", (event) => {
     for (const menu of document.querySelectorAll("details.tr-menu[open]"))

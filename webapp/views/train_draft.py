@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from models.domain.presets import HOUSE, PRESETS
+from webapp.views import train_sweep
 from webapp.views.fields import Kind
 from webapp.views.train_wish import (
     BASE,
@@ -26,7 +27,7 @@ from webapp.views.train_wish import (
 )
 
 LONGEST_DRAFT = 200_000
-LINKS = ("base", "file", "from")  # what the page's address may ask for
+LINKS = ("base", "file", "from", "change")  # what the page's address may ask for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,8 @@ def _can_hold(key: str, value: Any) -> bool:
         return value in list(PRESETS)
     if key == VALIDATION:
         return value in (BY_SHARE, BY_FILE)
+    if key in train_sweep.KNOBS:
+        return value is None or value in BY_KEY
     if key in (BASE, FILE, VALIDATION_FILE):
         return value is None or isinstance(value, str)
     if key in BY_KEY and BY_KEY[key].kind is Kind.SWITCH:

@@ -15,7 +15,7 @@ from models.catalog.methods import METHODS
 from models.domain.ids import BaseId, FileId
 from models.domain.presets import HOUSE, PRESETS, Preset
 from models.domain.training import DataSpec, KeptTogether, MethodChoice, RowsSpec, ScheduleSpec, TrainingSpec
-from webapp.views import fields, train_mix
+from webapp.views import fields, train_mix, train_sweep
 from webapp.views.fields import Field, Group, Kind
 
 Typed = dict[str, Any]
@@ -106,6 +106,7 @@ def typed_of(spec: TrainingSpec) -> Typed:
         VALIDATION_FILE: spec.data.validation_file,
         NAME: spec.suffix or "",
         **train_mix.typed_of(spec.data.rows.mixed),
+        **train_sweep.BLANK,
     }
     for field in FIELDS:
         is_other_method = is_option(field) and field.key.partition(".")[0] != spec.method.name
