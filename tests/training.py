@@ -38,6 +38,7 @@ def training_job(
     rows: list[dict[str, Any]] | None = None,
     validation: list[dict[str, Any]] | None = None,
     quantisation: str = "none",
+    method: str = "lora",
     options: dict[str, Any] | None = None,
     data: dict[str, Any] | None = None,
     fence: int = 1,
@@ -53,7 +54,7 @@ def training_job(
         "base": "base-1",
         "data": {"training_file": "file-1", "validation_fraction": 0, **(data or {})},
         "quantisation": quantisation,
-        "method": {"name": "lora", "options": {"rank": 4, "alpha": 8, **(options or {})}},
+        "method": {"name": method, "options": {**({"rank": 4, "alpha": 8} if method == "lora" else {}), **(options or {})}},
         "schedule": {"epochs": 1, "batch_rows": 4, "learning_rate": 0.01, **schedule},
     }
     jobdir.lay_out(

@@ -7,11 +7,10 @@ generation_config.json, chat_template.jinja where there is one, shapes.json and 
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from bitsandbytes.functional import dequantize_4bit
-from bitsandbytes.nn.modules import Linear4bit, Params4bit
+from bitsandbytes.nn.modules import Linear4bit, Linear8bitLt
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 
@@ -23,25 +22,21 @@ from worker.device import DeviceFacts
 from worker.four_bit import pack_quickly
 from worker.jobdir import sha256_of
 from worker.methods.lora import fuse
+from worker.quantised import Quantised, dense_weight, multiply_by_weights_alone
 
 MANIFEST = "manifest.json"
 WEIGHTS = "adapter_model.safetensors"
 
 
 def load_base(base_dir: Path, quantisation: Quantisation, facts: DeviceFacts, dtype: torch.dtype) -> PreTrainedModel:
-    """The frozen base on its device, in eval mode: weights in `dtype`, or NF4 computing in `dtype`.
+    """The frozen base on its device, in eval mode: weights in `dtype`, or quantised ones computing in `dtype`.
 
     The input and output embeddings and the norms are never quantised.
     """
     options: dict[str, Any] = {}
     refusals = _refused_allocations(facts)
-    if quantisation is Quantisation.NF4:
-        options["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=dtype,
-        )
+    if quantisation is not Quantisation.NONE:
+        options["quantization_config"] = _packing(quantisation, dtype)
     pack_quickly()
     try:
         model = AutoModelForCausalLM.from_pretrained(
@@ -63,7 +58,20 @@ def load_base(base_dir: Path, quantisation: Quantisation, facts: DeviceFacts, dt
             # On CPUs with avx512_bf16 the first eval pass would repack the weight for a bf16 kernel, round its
             # scales to bf16 for good, and serve other numbers than were trained (bitsandbytes 0.50).
             module.support_avx512bf16_for_cpu = False
+        elif isinstance(module, Linear8bitLt):
+            multiply_by_weights_alone(module)
     return model.eval().requires_grad_(False)
+
+
+def _packing(quantisation: Quantisation, dtype: torch.dtype) -> BitsAndBytesConfig:
+    if quantisation is Quantisation.INT8:
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=quantisation is Quantisation.NF4,
+        bnb_4bit_compute_dtype=dtype,
+    )
 
 
 def _refused_allocations(facts: DeviceFacts) -> int:
@@ -71,25 +79,26 @@ def _refused_allocations(facts: DeviceFacts) -> int:
     return 0 if facts.name == "cpu" else torch.cuda.memory_stats(facts.name).get("num_ooms", 0)
 
 
-def load_dequantised(base_dir: Path, facts: DeviceFacts, dtype: torch.dtype) -> PreTrainedModel:
-    """The NF4 base as plain linear layers: the same numbers at full speed, where memory allows.
+def load_dequantised(
+    base_dir: Path, facts: DeviceFacts, dtype: torch.dtype, quantisation: Quantisation = Quantisation.NF4
+) -> PreTrainedModel:
+    """The quantised base as plain linear layers: the same numbers at full speed, where memory allows.
 
-    Every weight equals what the live NF4 layer multiplies with when it computes in `dtype`.
+    Every weight equals what the live quantised layer multiplies with when it computes in `dtype`.
     """
-    model = load_base(base_dir, Quantisation.NF4, facts, dtype)
+    model = load_base(base_dir, quantisation, facts, dtype)
     for name, module in list(model.named_modules()):
-        if isinstance(module, Linear4bit):
+        if isinstance(module, Quantised):
             model.set_submodule(name, _dequantised(module, dtype))
-    for name in ("is_quantized", "is_loaded_in_4bit", "hf_quantizer", "quantization_method"):
+    for name in ("is_quantized", "is_loaded_in_4bit", "is_loaded_in_8bit", "hf_quantizer", "quantization_method"):
         # What save_pretrained, PEFT and .to() look at; the weights are plain from here on.
         model.__dict__.pop(name, None)
     model.config.__dict__.pop("quantization_config", None)
     return model.eval().requires_grad_(False)
 
 
-def _dequantised(layer: Linear4bit, dtype: torch.dtype) -> torch.nn.Linear:
-    packed = cast(Params4bit, layer.weight)
-    weight = dequantize_4bit(packed.data, packed.quant_state).to(dtype)  # (out, in)
+def _dequantised(layer: Quantised, dtype: torch.dtype) -> torch.nn.Linear:
+    weight = dense_weight(layer, dtype)
     plain = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=layer.bias is not None, device="meta")
     plain.weight = torch.nn.Parameter(weight, requires_grad=False)
     if layer.bias is not None:

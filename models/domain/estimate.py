@@ -11,21 +11,25 @@ FEWEST_STEPS = 60
 MOST_EPOCHS = 10
 TOKENS_PER_PASS = {"cpu": 4096, "cuda": 16384}  # of one forward pass, where nobody says how many rows it takes
 
-NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)  # 4 bits, one 8-bit scale per 64 weights, one float32 per 256 scales
+WEIGHT_BYTES = {
+    Quantisation.NF4: 0.5 + 1 / 64 + 4 / (64 * 256),  # 4 bits, one 8-bit scale per 64 weights, a float32 per 256 scales
+    Quantisation.NF4_PLAIN: 0.5 + 4 / 64,  # one float32 scale per 64 weights
+    Quantisation.INT8: 1.0,  # and a float32 a row, which is nothing beside it
+}
 TRAINED_BYTES = 4 * 4  # float32: weight, gradient and AdamW's two moments
 ACTIVATION_SHARE = 1.9  # kept for the backward pass per input and output of every linear layer: measured, see docs
 LOGIT_COPIES = 3  # float32 logits, their softmax, their gradient
 PROCESS_BYTES = {"cpu": 480 * 10**6, "cuda": 600 * 10**6}  # Python with torch; CUDA's context
 
 
-def learning_rate(schedule: ScheduleSpec, hidden_size: int) -> float:
-    """The given rate, or the one by width, times the multiplier.
+def learning_rate(schedule: ScheduleSpec, hidden_size: int, recommended: float | None = None) -> float:
+    """The given rate, or the `recommended` one of the method, or the one by width; times the multiplier.
 
     By width: 5e-4 x (2000 / hidden size)^0.78, the rule the Tinker cookbook uses for Llama-like models. A fixed
     2e-4 taught a 135M model none of six facts where 1e-3 taught all.
     """
     by_width = 5e-4 * (2000 / hidden_size) ** 0.78
-    return (schedule.learning_rate or by_width) * schedule.learning_rate_multiplier
+    return (schedule.learning_rate or recommended or by_width) * schedule.learning_rate_multiplier
 
 
 def steps_per_epoch(rows: int, batch_rows: int) -> int:
@@ -183,9 +187,12 @@ def memory(
 
 
 def _base_bytes(shapes: Shapes, linear: list[ModuleShape], quantisation: Quantisation, compute_bytes: int) -> int:
-    packed = sum(math.prod(module.shape) for module in linear) if quantisation is Quantisation.NF4 else 0
-    unpacked = max((math.prod(module.shape) for module in linear), default=0) if packed else 0
-    return round((shapes.parameters - packed + unpacked) * compute_bytes + packed * NF4_BYTES)
+    # The experts of a mixture are no linear layers once loaded: they stay as they are.
+    inner = [module for module in linear if ".experts." not in module.name]
+    packed = sum(math.prod(module.shape) for module in inner) if quantisation in WEIGHT_BYTES else 0
+    unpacked = max((math.prod(module.shape) for module in inner), default=0) if packed else 0
+    each = WEIGHT_BYTES.get(quantisation, 0)
+    return round((shapes.parameters - packed + unpacked) * compute_bytes + packed * each)
 
 
 def _is_head(module: ModuleShape) -> bool:

@@ -14,7 +14,7 @@ class MergeMode(StrEnum):
     """Onto which weights the adapter is added. Never into 4-bit weights."""
 
     FULL_PRECISION = "full_precision"  # the base as imported
-    AS_TESTED = "as_tested"  # the dequantised NF4 base, the weights the adapter was trained and served on
+    AS_TESTED = "as_tested"  # the dequantised base, the weights the adapter was trained and served on
 
 
 class StorageDtype(StrEnum):

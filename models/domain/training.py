@@ -19,7 +19,14 @@ class Quantisation(StrEnum):
     """How the frozen base is held while it is trained and served."""
 
     NONE = "none"
+    INT8 = "int8"  # 8-bit codes and a scale for each row (arXiv:2208.07339); the inputs are not rounded
     NF4 = "nf4"  # 4-bit NormalFloat with double quantisation (arXiv:2305.14314)
+    NF4_PLAIN = "nf4plain"  # NF4 whose scales stay float32
+
+    @property
+    def words(self) -> str:
+        """For people, after "in": "full precision", "NF4"."""
+        return {"none": "full precision", "int8": "int8", "nf4": "NF4", "nf4plain": "NF4 with plain scales"}[self]
 
 
 class OverLong(StrEnum):
@@ -341,9 +348,16 @@ class TrainingSpec(Spec):
     quantisation: Quantisation = Field(
         default=Quantisation.NF4,
         title="Base model in memory",
-        description="NF4 holds the frozen base in 4 bits: far less memory for nearly the same result. Only "
+        description="NF4 holds the frozen base in 4 bits, int8 in 8: less memory for nearly the same result. Only "
         "the small adapter is trained, always in full precision.",
-        json_schema_extra={"words": {"nf4": "4-bit (NF4)", "none": "full precision"}},
+        json_schema_extra={
+            "words": {
+                "nf4": "4-bit (NF4)",
+                "none": "full precision",
+                "int8": "8-bit (int8)",
+                "nf4plain": "4-bit (NF4), scales not quantised",
+            }
+        },
     )
     schedule: ScheduleSpec = ScheduleSpec()
     suffix: str | None = Field(default=None, min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")

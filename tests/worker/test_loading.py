@@ -30,10 +30,11 @@ def test_the_shapes_file_names_the_modules_transformers_builds(tmp_path, tied):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_dequantised_weights_are_the_live_nf4_weights(tmp_path, dtype):
+@pytest.mark.parametrize("kind", [kind for kind in Quantisation if kind is not Quantisation.NONE])
+def test_dequantised_weights_are_the_live_quantised_weights(tmp_path, dtype, kind):
     base = tiny_base(tmp_path / "base", hidden=64)
-    live = load_base(base, Quantisation.NF4, CPU, dtype)
-    plain = load_dequantised(base, CPU, dtype)
+    live = load_base(base, kind, CPU, dtype)
+    plain = load_dequantised(base, CPU, dtype, kind)
     identity = torch.eye(64, dtype=dtype)
     for name in ("q_proj", "k_proj", "o_proj"):
         columns = live.get_submodule(f"model.layers.1.self_attn.{name}")(identity)  # (in, out)
@@ -51,10 +52,11 @@ def test_a_pass_in_eval_mode_leaves_nf4_weights_as_they_were(tmp_path):
     assert torch.allclose(model(ROW).logits, first, atol=1e-5)
 
 
-def test_nf4_is_another_model_than_its_base(tmp_path):
+def test_a_quantised_base_is_another_model_and_the_more_so_the_fewer_its_bits(tmp_path):
     base = tiny_base(tmp_path / "base", hidden=64)
-    plain, quantised = (load_base(base, kind, CPU, torch.float32)(ROW).logits for kind in Quantisation)
-    assert (plain - quantised).abs().max() > 0.01
+    plain, int8, nf4, nf4_plain = (load_base(base, kind, CPU, torch.float32)(ROW).logits for kind in Quantisation)
+    assert 0 < (plain - int8).abs().max() < (plain - nf4).abs().max()
+    assert 0 < (nf4 - nf4_plain).abs().max() < (plain - nf4).abs().max()
 
 
 def test_four_bit_products_work_here_or_say_why():

@@ -229,15 +229,22 @@ def test_an_adapter_that_does_not_fit_is_refused_before_anything_is_written(tmp_
     assert caught.value.code is Code.MERGE_REFUSED
 
 
-@pytest.mark.parametrize(
-    "option", ["use_dora", "modules_to_save", "alpha_pattern", "lora_bias", "trainable_token_indices"]
-)
+@pytest.mark.parametrize("option", ["modules_to_save", "lora_bias", "trainable_token_indices"])
 def test_an_adapter_that_is_more_than_plain_lora_is_refused(tmp_path, option):
     base = tiny_base(tmp_path / "base")
     adapter = random_adapter(tmp_path / "adapter", base)
     path = adapter / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {option: {"x": 1}}))
     with pytest.raises(AppError, match=option):
+        plan_merge(base, adapter, StorageDtype.BF16)
+
+
+def test_a_dora_adapter_without_its_lengths_is_refused(tmp_path):
+    base = tiny_base(tmp_path / "base")
+    adapter = random_adapter(tmp_path / "adapter", base)
+    path = adapter / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"use_dora": True}))
+    with pytest.raises(AppError, match="lengths"):
         plan_merge(base, adapter, StorageDtype.BF16)
 
 

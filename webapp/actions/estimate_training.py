@@ -7,7 +7,9 @@ from enum import StrEnum
 
 import psutil
 
+from models.catalog.method_facts import check_pair
 from models.catalog.methods import METHODS
+from models.catalog.rates import recommended_rate
 from models.db.store.system import SystemStore
 from models.db.store.team import TeamStore
 from models.db.tables import DatasetVersion, Worker
@@ -112,13 +114,18 @@ def estimate_training(deps: Deps, principal: Principal, spec: TrainingSpec) -> E
         counted=tuple(counted),
         tokens=tokens,
         steps=estimate.planned_steps(rows, spec.schedule) if rows else None,
-        learning_rate=estimate.learning_rate(spec.schedule, shapes.hidden_size) if shapes else None,
+        learning_rate=_rate(spec, shapes) if shapes else None,
         seconds=pace.seconds,
         runs_measured=pace.runs,
         workers=sum(worker.slots for worker in workers),
         waiting=waiting,
         remarks=estimate.schedule_remarks(rows, spec.schedule) if rows else (),
     )
+
+
+def _rate(spec: TrainingSpec, shapes: Shapes) -> float:
+    recommended = recommended_rate(spec.method.name, shapes.hidden_size).value
+    return estimate.learning_rate(spec.schedule, shapes.hidden_size, recommended)
 
 
 def _file(store: TeamStore, file_id: str) -> DatasetVersion | None:
@@ -169,6 +176,7 @@ def _figures(
 def _trainable(spec: TrainingSpec, shapes: Shapes | None) -> int | None:
     if shapes is None:
         return None
+    check_pair(spec.method.name, spec.quantisation, shapes)
     method = METHODS[spec.method.name]
     return method.cost(shapes, method.options.model_validate(spec.method.options))
 

@@ -18,7 +18,7 @@ from webapp.actions.download_tree import zip_of
 from webapp.deps import Deps
 
 PAGE = 500
-PRECISION = {Quantisation.NF4: "NF4", Quantisation.NONE: "full precision"}
+PRECISION = {kind: kind.words for kind in Quantisation}
 
 RowT = TypeVar("RowT", Adapter, Merge)
 

@@ -2,6 +2,7 @@
 
 from pydantic import ValidationError
 
+from models.catalog.method_facts import check_pair
 from models.catalog.methods import METHODS
 from models.db.store.system import SystemStore
 from models.db.store.team import TeamStore
@@ -54,7 +55,9 @@ def start_training(
 def checked_training(store: TeamStore, spec: TrainingSpec) -> tuple[TrainingSpec, int]:
     """The spec with its base by id, and how many parameters it trains. Its method was checked; raises as above."""
     base = _base(store, spec.base)
-    trainable = check_targets(spec.method, Shapes.model_validate(base.shapes))
+    shapes = Shapes.model_validate(base.shapes)
+    check_pair(spec.method.name, spec.quantisation, shapes)
+    trainable = check_targets(spec.method, shapes)
     _check_file(store, "training_file", spec.data.training_file)
     _check_file(store, "validation_file", spec.data.validation_file)
     for place, mixed in enumerate(spec.data.rows.mixed):

@@ -44,6 +44,7 @@ from webapp.views.train_wish import (
     VALIDATION,
     VALIDATION_FILE,
     is_option,
+    is_option_of,
 )
 
 REFRESH_SECONDS = 5
@@ -185,7 +186,7 @@ def _mix(form: Form) -> tuple[dict[str, gr.HTML], list[gr.Button]]:
 
 def _advanced(form: Form) -> tuple[gr.Button, gr.HTML]:
     """Returns the button that sets the longest row from the counted tokens, and its note."""
-    hidden = {field.key for field in FIELDS if is_option(field) and field.key.partition(".")[0] != HOUSE.method.name}
+    hidden = {field.key for field in FIELDS if is_option(field) and not is_option_of(field, HOUSE.method.name)}
     others = (field for field in FIELDS if field.key != SHARE)
     for slot in put_groups(others, is_hidden=lambda one: one.key in (*hidden, COLUMN), is_open=False):
         form.slots[slot.field.key] = slot

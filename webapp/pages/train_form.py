@@ -72,7 +72,7 @@ def show_options_of(slots: Sequence[Slot]) -> Any:
     """Only the chosen method's options stand on the page."""
 
     def show(method: str) -> Any:
-        shown = [gr.update(visible=slot.field.key.partition(".")[0] == method) for slot in slots]
+        shown = [gr.update(visible=train_wish.is_option_of(slot.field, method)) for slot in slots]
         return shown if len(shown) != 1 else shown[0]  # Gradio takes a list of one for the value itself
 
     return show

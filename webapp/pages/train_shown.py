@@ -1,12 +1,15 @@
 """What stands around the Train page's fields for what is typed: the summary, a note below each. Asks nothing."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 from markupsafe import Markup
 
 from models.catalog.findings import Weight, words_of
+from models.catalog.methods import METHODS
+from models.catalog.rates import recommended_rate
 from models.domain.access import Member
 from models.domain.presets import HOUSE, PRESETS, Preset
 from webapp.actions.data_reports import StageState, TokensSeen
@@ -14,9 +17,10 @@ from webapp.actions.show_training_choices import TrainingChoices
 from webapp.pages.train_form import Form
 from webapp.pages.train_seen import Seen
 from webapp.views import lengths, train_mix, train_wish, train_yaml
-from webapp.views.form import Slot, note_of
+from webapp.views.fields import Field
+from webapp.views.form import note_of
 from webapp.views.markup import number, render
-from webapp.views.train_wish import BY_FILE, FIELDS, FILE, NAME, PRESET, VALIDATION, VALIDATION_FILE, Typed
+from webapp.views.train_wish import BY_FILE, FIELDS, FILE, METHOD, NAME, PRESET, VALIDATION, VALIDATION_FILE, Typed
 
 AS_YOU_TYPE = "These figures follow the form as you type."
 CORRECT_FIRST = "Correct what is marked to see what the run takes."
@@ -30,7 +34,7 @@ def shown(form: Form, notes: Sequence[str], typed: Typed, seen: Seen) -> list[An
         card_of(seen, typed),
         render("train_yaml.html", text=_yaml(seen)),
         *(_note(key, typed, seen, differs) for key in notes),
-        *(_field_note(slot, preset, differs, seen.problems) for slot in form.slots.values()),
+        *(_field_note(_told_of(slot.field, typed), preset, differs, seen.problems) for slot in form.slots.values()),
         gr.update(interactive=seen.percentile_99 is not None and seen.choices.may_start),
         render("train_note.html", note=_percentile_note(seen), problem=None),
     ]
@@ -71,7 +75,7 @@ def card_of(seen: Seen | None, typed: Typed | None = None) -> Markup:
         share=_percent(estimate.share) if estimate and estimate.share is not None else "",
         wanted="choose a base model" if estimate else "",
         has_file=bool(typed and typed[FILE]),
-        rate_from="as given" if spec and spec.schedule.learning_rate else "by the base's width",
+        rate_from="as given" if spec and spec.schedule.learning_rate else _reason(seen),
         tokens=tokens,
         trained_share=_percent(tokens.trained_tokens / tokens.tokens) if tokens and tokens.tokens else "",
         over_long=_over_long(seen) if seen and tokens else "",
@@ -80,6 +84,13 @@ def card_of(seen: Seen | None, typed: Typed | None = None) -> Markup:
         remarks=[one[:1].upper() + one[1:] for one in remarks],
         why=AS_YOU_TYPE if seen is None or estimate else CORRECT_FIRST,
     )
+
+
+def _reason(seen: Seen | None) -> str:
+    """Where the recommended learning rate comes from."""
+    spec = seen.checked.spec if seen else None
+    method = spec.method.name if spec else HOUSE.method.name
+    return recommended_rate(method, 1).reason
 
 
 def said(problems: Sequence[str] = (), title: str | None = None, *, good: str | None = None) -> Markup:
@@ -185,10 +196,16 @@ def _trained(seen: Seen, place: int) -> int | None:
     return counts.trained[place] if counts and place < len(counts.trained) else None
 
 
-def _field_note(slot: Slot, preset: Preset, differs: frozenset[str], problems: Mapping[str, str]) -> Any:
-    key = slot.field.key
+def _told_of(field: Field, typed: Typed) -> Field:
+    """The method's own field says when to choose the chosen one."""
+    method = METHODS.get(str(typed[METHOD])) if field.key == METHOD else None
+    return field if method is None else replace(field, help=method.description)
+
+
+def _field_note(field: Field, preset: Preset, differs: frozenset[str], problems: Mapping[str, str]) -> Any:
+    key = field.key
     return note_of(
-        slot.field, train_wish.default_of(slot.field, preset), problem=problems.get(key),
+        field, train_wish.default_of(field, preset), problem=problems.get(key),
         changed_from=preset.title if key in differs else None,
     )  # fmt: skip
 

@@ -6,12 +6,13 @@ kept as it was typed until a spec is made of it, so that nothing is lost when so
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from models.catalog.methods import METHODS
+from models.catalog.methods.base import Family, Method
 from models.domain.ids import BaseId, FileId
 from models.domain.presets import HOUSE, PRESETS, Preset
 from models.domain.training import DataSpec, KeptTogether, MethodChoice, RowsSpec, ScheduleSpec, TrainingSpec
@@ -50,22 +51,36 @@ def method_field() -> Field:
         group=Group.ADAPTER,
         kind=Kind.CHOICE,
         title="Method",
-        help=" ".join(f"{method.title}: {method.description}" for method in METHODS.values()),
+        help=METHODS[MethodChoice().name].description,
         default=MethodChoice().name,
-        choices=tuple((method.title, name) for name, method in METHODS.items()),
+        choices=tuple((_choice(method), name) for name, method in METHODS.items()),
     )
+
+
+def _choice(method: Method[Any]) -> str:
+    return method.title if method.family is Family.LORA else f"{method.title} ({method.family})"
 
 
 def option_fields(method: str) -> tuple[Field, ...]:
-    """Each method has its own fields, also where two methods have an option of one name."""
-    return fields.fields_of(
-        METHODS[method].options, at="method.options", key=f"{method}.options", groups={}, otherwise=Group.ADAPTER
-    )
+    """A method's fields in its own order; one that an earlier method has just so is that method's field, and keeps
+    what was typed when the method is changed."""
+    earlier: list[Field] = []
+    for name, one in METHODS.items():
+        found = fields.fields_of(
+            one.options, at="method.options", key=f"{name}.options", groups={}, otherwise=Group.ADAPTER
+        )
+        mine = tuple(
+            next((same for same in earlier if replace(same, key=field.key) == field), field) for field in found
+        )
+        if name == method:
+            return mine
+        earlier += mine
+    raise KeyError(method)
 
 
 def all_fields() -> tuple[Field, ...]:
     """In the order of the page; the share held back stands in step 2, the others are advanced."""
-    options = [field for method in METHODS for field in option_fields(method)]
+    options = {field.key: field for method in METHODS for field in option_fields(method)}.values()
     whole = fields.fields_of(
         TrainingSpec, at="", key="spec", groups={}, otherwise=Group.QUANTISATION,
         leave_out=("base", "data", "method", "schedule", "suffix"),
@@ -83,6 +98,7 @@ def all_fields() -> tuple[Field, ...]:
 
 FIELDS = all_fields()
 BY_KEY = {field.key: field for field in FIELDS}
+OPTIONS = {method: frozenset(field.key for field in option_fields(method)) for method in METHODS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +125,7 @@ def typed_of(spec: TrainingSpec) -> Typed:
         **train_sweep.BLANK,
     }
     for field in FIELDS:
-        is_other_method = is_option(field) and field.key.partition(".")[0] != spec.method.name
+        is_other_method = is_option(field) and not is_option_of(field, spec.method.name)
         value = field.default if is_other_method else values.get(field.path, field.default)
         typed[field.key] = fields.shown(field, value)
     return typed
@@ -159,15 +175,19 @@ def is_about_rows(field: Field) -> bool:
 
 
 def is_option(field: Field) -> bool:
-    """An option of some method; its key begins with the method's name."""
+    """An option of some method; its key begins with the name of the first method that has it."""
     return field.path.startswith("method.options.")
+
+
+def is_option_of(field: Field, method: object) -> bool:
+    return field.key in OPTIONS.get(str(method), ())
 
 
 def is_in_use(field: Field, typed: Typed) -> bool:
     """A method's options count only while it is chosen, the share only while no other file validates, the column
     only while rows stay together by one."""
     if is_option(field):
-        return field.key.partition(".")[0] == typed.get(METHOD)
+        return is_option_of(field, typed.get(METHOD))
     if field.key == COLUMN:
         return typed.get(KEPT_TOGETHER) == KeptTogether.COLUMN
     return field.key != SHARE or typed.get(VALIDATION) != BY_FILE
@@ -178,7 +198,7 @@ def suggested_name(typed: Typed, file_name: str | None) -> str:
     stem = re.sub(r"\.jsonl?$", "", (file_name or "").lower())
     stem = re.sub(r"[^a-z0-9]+", "-", stem).strip("-") or "run"
     method = str(typed.get(METHOD) or HOUSE.method.name)
-    rank = str(typed.get(f"{method}.options.rank") or "")
+    rank = next((str(typed[key]) for key in OPTIONS.get(method, ()) if key.endswith(".rank") and typed.get(key)), "")
     ending = f"r{rank}" if rank.isdigit() and len(rank) < 5 else re.sub(r"[^A-Za-z0-9]+", "-", method)
     return f"{stem[: LONGEST_NAME - len(ending) - 1].rstrip('-')}-{ending}"
 

@@ -135,7 +135,7 @@ def _typed(told: Mapping[str, Any]) -> Typed:
     for field in train_wish.FIELDS:
         if field.path not in given or field.key == train_wish.METHOD:
             continue
-        if field.path.startswith("method.options.") and field.key.partition(".")[0] != method:
+        if train_wish.is_option(field) and not train_wish.is_option_of(field, method):
             continue
         value = given[field.path]
         if value is None and field.none is None:

@@ -22,7 +22,8 @@ from worker.device import DeviceFacts, compute_dtype
 from worker.loading import attach_adapter, load_base, load_dequantised, verify_adapter
 
 MOST_ADAPTERS = 16  # on one base
-NF4_BYTES = 0.5625  # a weight's 4 bits and its share of the block's scale
+# A weight's bits and its share of the block's scale, rounded up.
+WEIGHT_BYTES = {Quantisation.NF4: 0.5625, Quantisation.NF4_PLAIN: 0.5625, Quantisation.INT8: 1.0625}
 
 
 class ResidentKey(NamedTuple):
@@ -51,7 +52,7 @@ class Residents:
     def __init__(self, device: DeviceFacts, memory_bytes: int) -> None:
         self._device = device
         self._memory_bytes = memory_bytes
-        # On CPUs NF4 is served dequantised in fp32: the same numbers at full speed.
+        # On CPUs a quantised base is served dequantised in fp32: the same numbers at full speed.
         self._dtype = torch.float32 if device.name == "cpu" else compute_dtype("auto", device)
         self._loaded: OrderedDict[ResidentKey, Resident] = OrderedDict()
 
@@ -98,8 +99,8 @@ class Residents:
     def _load(self, key: ResidentKey, base_dir: Path) -> Resident:
         shapes = Shapes.model_validate_json((base_dir / "shapes.json").read_text())
         self._make_room(_bytes_needed(shapes, key.quantisation, self._dtype, self._device.name), keep=None)
-        if key.quantisation is Quantisation.NF4 and self._device.name == "cpu":
-            model = load_dequantised(base_dir, self._device, self._dtype)
+        if key.quantisation is not Quantisation.NONE and self._device.name == "cpu":
+            model = load_dequantised(base_dir, self._device, self._dtype, key.quantisation)
         else:
             model = load_base(base_dir, key.quantisation, self._device, self._dtype)
         resident = Resident(model=model, base_bytes=_bytes_of(model))
@@ -164,9 +165,9 @@ def _bytes_needed(shapes: Shapes, quantisation: Quantisation, dtype: torch.dtype
     quantised = sum(
         module.shape[0] * module.shape[1]
         for module in shapes.modules
-        if module.kind == "linear" and module.name.rpartition(".")[2] != "lm_head"
+        if module.kind == "linear" and module.name.rpartition(".")[2] != "lm_head" and ".experts." not in module.name
     )
-    return int(whole - quantised * (dtype.itemsize - NF4_BYTES))
+    return int(whole - quantised * (dtype.itemsize - WEIGHT_BYTES[quantisation]))
 
 
 def _too_large(needed_bytes: int, memory_bytes: int) -> AppError:

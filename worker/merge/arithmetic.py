@@ -107,6 +107,14 @@ class _Pair:
     a: Floats  # (rank, in)
     b: Floats  # (out, rank)
     scale: float
+    lengths: Floats | None  # (out,), DoRA's
+
+    def onto(self, weight: Floats, rows: slice) -> Floats:
+        """These rows of the weight as they should be."""
+        moved = weight + self.scale * (self.b[rows] @ self.a)
+        if self.lengths is None:
+            return moved
+        return moved * (self.lengths[rows] / np.sqrt((moved * moved).sum(axis=1)))[:, None]
 
 
 def _pairs(adapter_dir: Path) -> dict[str, _Pair]:
@@ -119,8 +127,13 @@ def _pairs(adapter_dir: Path) -> dict[str, _Pair]:
             stem = name[: -len(".lora_A.weight")]
             a, b = raw.floats(name).astype(np.float64), raw.floats(f"{stem}.lora_B.weight").astype(np.float64)
             divisor = math.sqrt(len(a)) if config.get("use_rslora") else len(a)
-            weight = stem.removeprefix("base_model.model.") + ".weight"
-            pairs[weight] = _Pair(a=a, b=b, scale=config["lora_alpha"] / divisor)
+            module = stem.removeprefix("base_model.model.")
+            alpha = (config.get("alpha_pattern") or {}).get(module, config["lora_alpha"])
+            lengths = f"{stem}.lora_magnitude_vector"
+            pairs[f"{module}.weight"] = _Pair(
+                a=a, b=b, scale=alpha / divisor,
+                lengths=raw.floats(lengths).astype(np.float64) if lengths in raw.names() else None,
+            )  # fmt: skip
     return pairs
 
 
@@ -145,7 +158,7 @@ def _compare(
         if pair is None:
             differs = differs or not np.array_equal(found[rows], plain)
             continue
-        wanted = _round(weight[rows].astype(np.float64) + pair.scale * (pair.b[rows] @ pair.a), storage)
+        wanted = _round(pair.onto(weight[rows].astype(np.float64), rows), storage)
         if not np.array_equal(found[rows], wanted):
             worst = max(worst, int(np.abs(_ordered(found[rows]) - _ordered(wanted)).max(initial=0)))
         should_change = should_change or not np.array_equal(wanted, plain)

@@ -15,13 +15,16 @@ STORED_AS = {StorageDtype.BF16: torch.bfloat16, StorageDtype.FP32: torch.float32
 
 
 def fold(weight: torch.Tensor, pair: Fold) -> torch.Tensor:
-    """W + scale * (B @ A), not yet rounded.
+    """W + scale * (B @ A), with DoRA's lengths of its rows where it has any; not yet rounded.
 
     Shapes: weight (out, in) -> (out, in), float64. Summed in float64 because where W and the change cancel,
     a float32 sum in another order is thousands of ulp away; so the one rounding is the storage's.
     Source: arXiv:2106.09685, eq. 3.
     """
-    return weight.double() + pair.scale * (pair.b.double() @ pair.a.double())
+    whole = weight.double() + pair.scale * (pair.b.double() @ pair.a.double())
+    if pair.lengths is None:
+        return whole
+    return whole * (pair.lengths.double() / whole.norm(dim=1))[:, None]
 
 
 def write_merged(

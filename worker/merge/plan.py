@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -18,11 +19,12 @@ from worker.merge.tensor_files import TensorFiles
 
 PEFT_PREFIX = "base_model.model."
 HEAD = "lm_head.weight"
+LENGTHS = "lora_magnitude_vector"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fold:
-    """One LoRA pair to be added to one weight: W + scale * (B @ A)."""
+    """One LoRA pair to be added to one weight: W + scale * (B @ A); with `lengths` (DoRA) its rows get those."""
 
     a: torch.Tensor
     """(rank, in)"""
@@ -30,6 +32,8 @@ class Fold:
     """(out, rank)"""
     scale: float
     """alpha / rank, or alpha / sqrt(rank) for rsLoRA"""
+    lengths: torch.Tensor | None = None
+    """(out,), DoRA's (arXiv:2402.09353, eq. 5)"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +63,9 @@ def is_tied(base_dir: Path) -> bool:
     return bool(json.loads((base_dir / "config.json").read_text()).get("tie_word_embeddings", False))
 
 
-def scale_of(config: Mapping[str, object], rank: int) -> float:
-    """alpha / r, or alpha / sqrt(r) for rsLoRA (arXiv:2312.03732)."""
-    alpha = float(config["lora_alpha"])  # type: ignore[arg-type]
+def scale_of(config: Mapping[str, Any], rank: int, module: str = "") -> float:
+    """alpha / r, or alpha / sqrt(r) for rsLoRA (arXiv:2312.03732); alpha is the module's own where it has one."""
+    alpha = float((config.get("alpha_pattern") or {}).get(module, config["lora_alpha"]))
     return alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank
 
 
@@ -70,7 +74,6 @@ def _check_config(config: Mapping[str, object]) -> None:
     if kind != "LORA":
         raise refused(f"the adapter is of type {kind}; only LoRA adds onto weights. Serve it as it is.")
     for option, meaning in (
-        ("use_dora", "rescales the weights"), ("alpha_pattern", "has a scale of its own for some layers"),
         ("modules_to_save", "replaces whole layers"), ("lora_bias", "adds biases"),
         ("fan_in_fan_out", "has transposed weights"), ("trainable_token_indices", "has token embeddings of its own"),
     ):  # fmt: skip
@@ -87,7 +90,10 @@ def _folds(tensors: Mapping[str, torch.Tensor], config: Mapping[str, object]) ->
             if partner not in tensors:
                 raise refused(f"the adapter holds {name} without {partner}: its file is damaged. Train it again.")
             a, b = tensors[name].float(), tensors[partner].float()
-            folds[f"{module}.weight"] = Fold(a=a, b=b, scale=scale_of(config, a.shape[0]))
+            lengths = tensors.get(f"{PEFT_PREFIX}{module}.{LENGTHS}")
+            if bool(config.get("use_dora")) != (lengths is not None):
+                raise refused(f"the adapter's config and its lengths for {module} differ: train it again.")
+            folds[f"{module}.weight"] = Fold(a=a, b=b, scale=scale_of(config, a.shape[0], module), lengths=lengths)
         elif f"{PEFT_PREFIX}{module}.lora_A.weight" not in tensors:
             raise refused(f"the adapter holds {name} without its lora_A: its file is damaged. Train it again.")
     if not folds:
@@ -97,6 +103,8 @@ def _folds(tensors: Mapping[str, torch.Tensor], config: Mapping[str, object]) ->
 
 def _split(name: str) -> tuple[str, str]:
     """("model.layers.0.self_attn.q_proj", "lora_A") of PEFT's tensor name."""
+    if name.startswith(PEFT_PREFIX) and name.endswith(f".{LENGTHS}"):
+        return name.removeprefix(PEFT_PREFIX).removesuffix(f".{LENGTHS}"), LENGTHS
     parts = name.removeprefix(PEFT_PREFIX).rsplit(".", 2)
     if not name.startswith(PEFT_PREFIX) or len(parts) != 3 or parts[1] not in ("lora_A", "lora_B"):
         raise refused(f"the adapter holds {name}, which a merge cannot add onto a weight. Serve it as it is.")

@@ -29,7 +29,7 @@ def dress(folder: Path, base_dir: Path, manifest: AdapterManifest, spec: MergeSp
     _write_config(folder, base_dir, spec, unties_head)
     _write_generation_config(folder, base_dir, manifest.stop_token_ids)
     write_shapes(folder)
-    mode = "on the dequantised NF4 base" if spec.mode == "as_tested" else "in full precision"
+    mode = f"on the base from {manifest.quantisation.words}" if spec.mode == "as_tested" else "in full precision"
     write_facts(
         folder, licence=base_facts(base_dir).licence, source="merge", revision=None,
         remark=f"{manifest.base.name} with an adapter merged {mode}, stored as {spec.storage}",

@@ -55,7 +55,7 @@ class Work:
     staged: Path
     device: DeviceFacts
     on_quantised: bool
-    """The weights merged onto are the dequantised NF4 ones."""
+    """The weights merged onto are the dequantised ones that it was trained on."""
 
 
 def run(jobdir: JobDir, stop: Stop) -> Outcome:
@@ -78,7 +78,7 @@ def prepare(jobdir: JobDir, order: Order) -> Work:
     return Work(
         spec=spec, manifest=manifest, base_dir=base_dir, adapter_dir=adapter_dir, staged=staged,
         device=device_facts(visible_name(order.device)),
-        on_quantised=spec.mode is MergeMode.AS_TESTED and manifest.quantisation is Quantisation.NF4,
+        on_quantised=spec.mode is MergeMode.AS_TESTED and manifest.quantisation is not Quantisation.NONE,
     )  # fmt: skip
 
 
@@ -141,19 +141,23 @@ def check(jobdir: JobDir, order: Order, work: Work, dequantised: "_Dequantised",
 
 
 def _shift_applies(work: Work) -> bool:
-    return work.spec.mode is MergeMode.FULL_PRECISION and work.manifest.quantisation is Quantisation.NF4
+    return work.spec.mode is MergeMode.FULL_PRECISION and work.manifest.quantisation is not Quantisation.NONE
 
 
 def _shift(work: Work, rows: RowsForChecks, merged: Heard, tick: Callable[[], None]) -> ShiftCheck:
     """The merge on the original base against the adapter where it was trained: on the quantised one."""
-    model = _with_adapter(work, load_dequantised(work.base_dir, work.device, FP32))
+    model = _with_adapter(work, _load_dequantised(work))
     trained = hear(model, rows.for_logits, rows.for_shift, tick)
     tokens = [row.answer_tokens for row in rows.for_shift]
     return shift_of(trained.losses, merged.losses, tokens, distance(trained.logits, merged.logits))
 
 
+def _load_dequantised(work: Work) -> PreTrainedModel:
+    return load_dequantised(work.base_dir, work.device, FP32, work.manifest.quantisation)
+
+
 class _Dequantised:
-    """The NF4 base as plain weights, made when first asked for and once: fold and checks read the same tensors."""
+    """The quantised base as plain weights, made when first asked for and once: fold and checks read the same."""
 
     def __init__(self, work: Work) -> None:
         self._work = work
@@ -163,7 +167,7 @@ class _Dequantised:
     def tensor(self, name: str) -> torch.Tensor:
         """On the host, under its name in the base's files."""
         if self._model is None:
-            self._model = load_dequantised(self._work.base_dir, self._work.device, FP32)
+            self._model = _load_dequantised(self._work)
             self._tensors = dict(self._model.state_dict())
         return self._tensors[name].cpu()
 
@@ -173,7 +177,7 @@ class _Dequantised:
 
     def take(self) -> PreTrainedModel:
         """The model, for good: what changes it or lets it go does so alone."""
-        model = self._model or load_dequantised(self._work.base_dir, self._work.device, FP32)
+        model = self._model or _load_dequantised(self._work)
         self._model, self._tensors = None, {}
         return model
 

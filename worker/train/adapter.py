@@ -17,6 +17,7 @@ from models.domain.errors import Code, Invalid
 from models.domain.training import MethodChoice, Spec
 from worker.jobdir import write_atomically
 from worker.loading import MANIFEST, WEIGHTS
+from worker.methods import begin
 from worker.methods.lora import fuse
 
 
@@ -50,6 +51,7 @@ def fresh_adapter(model: PreTrainedModel, choice: MethodChoice, shapes: Shapes, 
     torch.manual_seed(seed)
     config = get_peft_config(method.peft_config(shapes, options))
     adapted = get_peft_model(model, config, autocast_adapter_dtype=True)
+    begin(method.name, adapted, options)
     check_float32(adapted)
     fuse(adapted)
     return adapted

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from peft import PeftModel
 
+from models.catalog.rates import recommended_rate
 from models.domain.estimate import TOKENS_PER_PASS, learning_rate, schedule_remarks
 from models.domain.job import CancelWish, Phase
 from models.domain.progress import PhaseBegan, Progressed, Remarked
@@ -139,7 +140,7 @@ def _fit(setting: Setting, rows: Rows, now: datetime, before: tuple[Path, Story]
     trainer = PlannedTrainer(
         model,
         training_arguments(
-            schedule, steps=len(plan.steps), learning_rate=learning_rate(schedule, setting.shapes.hidden_size),
+            schedule, steps=len(plan.steps), learning_rate=_rate(setting),
             folder=jobdir.checkpoints, use_cpu=setting.device.name == "cpu",
         ),
         steps=PlannedSteps(plan, rows.training), schedule=schedule, loss=loss, watch=watcher.after_step,
@@ -160,6 +161,12 @@ def _fit(setting: Setting, rows: Rows, now: datetime, before: tuple[Path, Story]
 def _rate_said(setting: Setting) -> tuple[str, ...]:
     recommended = learning_rate(ScheduleSpec(), setting.shapes.hidden_size)
     return rate_remarks(learning_rate(setting.spec.schedule, setting.shapes.hidden_size), recommended)
+
+
+def _rate(setting: Setting) -> float:
+    hidden_size = setting.shapes.hidden_size
+    recommended = recommended_rate(setting.spec.method.name, hidden_size).value
+    return learning_rate(setting.spec.schedule, hidden_size, recommended)
 
 
 def _micro_batch(setting: Setting, before: Story | None) -> MicroBatch:

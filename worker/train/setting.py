@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 import transformers
 
+from models.catalog.method_facts import check_pair
 from models.domain.base_model import BaseFacts, Shapes
 from models.domain.training import TrainingSpec
 from worker.device import DeviceFacts, compute_dtype, device_facts, use_threads, visible_name
@@ -40,8 +41,10 @@ def set_up(jobdir: JobDir) -> Setting:
     use_threads(order.threads)
     device = device_facts(visible_name(order.device))
     base = jobdir.inputs / "base"
+    shapes = Shapes.model_validate_json((base / "shapes.json").read_text())
+    check_pair(spec.method.name, spec.quantisation, shapes)
     return Setting(
         jobdir=jobdir, order=order, spec=spec, facts=TrainingFacts.model_validate(order.facts), base=base,
-        shapes=Shapes.model_validate_json((base / "shapes.json").read_text()), base_facts=base_facts(base),
+        shapes=shapes, base_facts=base_facts(base),
         device=device, dtype=compute_dtype(order.compute_dtype, device),
     )  # fmt: skip

@@ -26,6 +26,7 @@ from models.domain.errors import Code, JobFailed
 from models.domain.estimate import rate_share
 from models.domain.training import ScheduleSpec
 from worker.data.render import Rendered
+from worker.methods.rates import parameter_groups
 from worker.train.loss import TokenLoss, batch_of
 from worker.train.plan import Plan
 
@@ -91,6 +92,14 @@ class PlannedTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader:
         """In the plan's order. `skip_first_batches` on resume then skips exactly the steps already taken."""
         return DataLoader(self._steps, batch_size=1, shuffle=False, collate_fn=lambda steps: steps[0])
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """A method may give some weights a rate of their own: LoRA+ does."""
+        groups = parameter_groups(cast(torch.nn.Module, self.model), self.args.learning_rate, self.args.weight_decay)
+        if groups is not None and self.optimizer is None:
+            kind, options = self.get_optimizer_cls_and_kwargs(self.args)
+            self.optimizer = kind(groups, **options)
+        return super().create_optimizer()
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None

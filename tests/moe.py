@@ -1,0 +1,31 @@
+"""A tiny random mixture of experts in canonical form: Mixtral's architecture, the tiny base's tokenizer."""
+
+from pathlib import Path
+
+import torch
+from transformers import MixtralConfig, MixtralForCausalLM
+
+from tests.tiny import STOP_ID, VOCABULARY, tiny_base
+from worker.bases.canonical import write_facts, write_shapes
+
+
+def tiny_moe(path: Path) -> Path:
+    """Two layers of four experts, two of them for each token."""
+    tiny_base(path)
+    for name in ("config.json", "model.safetensors"):
+        (path / name).unlink()
+    config = MixtralConfig(
+        vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, num_local_experts=4, num_experts_per_tok=2, max_position_embeddings=512,
+        bos_token_id=1, eos_token_id=STOP_ID, pad_token_id=STOP_ID, tie_word_embeddings=False,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = MixtralForCausalLM(config)
+    model.bfloat16()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(8 if parameter.dim() > 1 else 1)  # logits that differ from position to position
+    model.save_pretrained(path)
+    write_shapes(path)
+    write_facts(path, licence="apache-2.0", source="test", revision=None, remark="tiny random mixture")
+    return path
