@@ -54,7 +54,10 @@ def training_job(
         "base": "base-1",
         "data": {"training_file": "file-1", "validation_fraction": 0, **(data or {})},
         "quantisation": quantisation,
-        "method": {"name": method, "options": {**({"rank": 4, "alpha": 8} if method == "lora" else {}), **(options or {})}},
+        "method": {
+            "name": method,
+            "options": {**({"rank": 4, "alpha": 8} if method == "lora" else {}), **(options or {})},
+        },
         "schedule": {"epochs": 1, "batch_rows": 4, "learning_rate": 0.01, **schedule},
     }
     jobdir.lay_out(
