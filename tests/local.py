@@ -1,20 +1,27 @@
 """Trainings without a server, for tests: settings as YAML, and the child's work done in this process."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from models.domain.job import JobKind
+from models.db.store.system import SystemStore
+from models.domain.job import JobKind, Lane
 from models.domain.local_training import LocalEnded, LocalRequest
 from models.domain.progress import Said
 from models.domain.reading import Reading
 from models.infra.settings import Settings
+from tests.house import House
 from tests.training import conversations, losses
 from webapp.commands.train_order import Given, order
-from worker.jobdir import JobDir
+from worker.cache import Cache
+from worker.jobdir import JobDir, Order
+from worker.laying import Shelf
+from worker.lease import Lease
 from worker.local.following import Asked, Followed, Interrupted, Stopping
 from worker.local.training import trained
+from worker.staging import stage
 from worker.stop import Stop
 
 YAML = """\
@@ -81,3 +88,20 @@ class _StopAfter(Stop):
 
     def asked(self) -> bool:
         return self._step is not None and self._step in losses(self._jobdir)
+
+
+def staged(house: House, folder: Path) -> JobDir:
+    """The training that waits in the house, laid out as a supervisor does, with one thread."""
+    deps = house.deps
+    with deps.database.write() as session:
+        job = SystemStore(session).claim(Lane.JOBS, "worker-a", 60)
+        assert job is not None and job.kind == JobKind.TRAIN
+    jobdir = JobDir(folder / "job")
+    jobdir.root.mkdir()
+    deps.settings.jobs_dir.mkdir(exist_ok=True)
+    lease = Lease(deps.database, deps.settings, job, jobdir, time.monotonic())
+    cache = Cache(deps.settings, deps.storage)
+    shelf = Shelf(settings=deps.settings, storage=deps.storage, cache=cache, lease=lease, watch=lambda: None)
+    facts = stage(shelf, job, jobdir)
+    jobdir.lay_out(Order(job=job.id, fence=1, kind=JobKind.TRAIN, payload=job.spec, facts=facts))
+    return jobdir

@@ -98,6 +98,8 @@ def _stage_training(shelf: Shelf, spec: TrainingSpec, jobdir: JobDir) -> dict[st
         mixed = shelf.lease.read(lambda store, each=each: store.file(each.file))
         _check_usable(mixed, Code.INVALID_TRAINING_FILE)
         lay_version(shelf, mixed, jobdir.inputs / f"mixed-{place}")
+    if spec.start_adapter is not None:
+        _lay_start(shelf, spec.start_adapter, jobdir)
     facts = {"base_name": base.name, "base_tree_sha256": base.tree_sha256}
     if spec.data.validation_file is None:
         return facts
@@ -106,6 +108,19 @@ def _stage_training(shelf: Shelf, spec: TrainingSpec, jobdir: JobDir) -> dict[st
     _check_usable(validation, Code.INVALID_VALIDATION_FILE)
     lay_version(shelf, validation, jobdir.inputs / "validation")
     return facts
+
+
+def _lay_start(shelf: Shelf, adapter_id: str, jobdir: JobDir) -> None:
+    """The adapter to go on from. Raises JobFailed where it was deleted since the training was asked for."""
+    adapter = shelf.lease.read(lambda store: store.adapter(adapter_id))
+    if adapter.deleted_at is not None:
+        raise JobFailed(
+            f"the adapter {adapter.name}, from which this training continues, was deleted meanwhile. Choose another.",
+            code=Code.NOT_FOUND,
+        )
+    ref = TreeRef(scope=adapter.scope, sha256=Sha256(adapter.tree_sha256))
+    with shelf.cache.using_tree(ref, shelf.watch) as path:
+        link_tree(path, jobdir.inputs / "adapter")
 
 
 def _stage_merge(shelf: Shelf, spec: MergeSpec, jobdir: JobDir) -> dict[str, Any]:

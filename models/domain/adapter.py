@@ -78,6 +78,13 @@ class AdapterMachine(Spec):
     versions: dict[str, str]
 
 
+class AdapterParent(Spec):
+    """The adapter that a training began with: its id, and the hash of its adapter_model.safetensors."""
+
+    id: str
+    weights_sha256: Sha256
+
+
 class AdapterManifest(Spec):
     """`manifest.json`. Serving takes quantisation, template arguments and stop ids from here."""
 
@@ -93,3 +100,4 @@ class AdapterManifest(Spec):
     seed: int
     data: AdapterData
     machine: AdapterMachine
+    continued_from: AdapterParent | None = None

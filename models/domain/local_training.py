@@ -33,6 +33,7 @@ class LocalRequest(_Told):
     training: tuple[str, ...] = Field(min_length=1)
     mixed: tuple[tuple[str, ...], ...] = ()
     validation: tuple[str, ...] = ()
+    start_adapter: str | None = None
     reading: Reading = Reading()
     out: str
     cache: str

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from models.domain.ids import BaseId, FileId
+from models.domain.ids import AdapterId, BaseId, FileId
 
 
 class Spec(BaseModel):
@@ -361,3 +361,11 @@ class TrainingSpec(Spec):
     )
     schedule: ScheduleSpec = ScheduleSpec()
     suffix: str | None = Field(default=None, min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    start_adapter: AdapterId | None = Field(
+        default=None,
+        max_length=255,
+        title="Continue from adapter",
+        description="The id of an adapter of this base to begin with instead of a fresh one: it keeps what it has "
+        "learnt and learns these rows as well. Method, rank, alpha and layers must be the adapter's own.",
+        json_schema_extra={"none": "a fresh one"},
+    )

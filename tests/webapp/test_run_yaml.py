@@ -72,7 +72,8 @@ def test_whatever_a_training_says_comes_back_from_its_yaml(spec):
     text = train_yaml.write(spec, train_yaml.Names(base="tiny"))
     assert train_yaml.read(text).spec == spec
     local = local_job.read(text)
-    assert local.spec == spec.model_copy(update={"base": "", "data": local.spec.data})
+    assert local.spec == spec.model_copy(update={"base": "", "data": local.spec.data, "start_adapter": None})
+    assert local.start_adapter == spec.start_adapter
     assert local.spec.data == spec.data.model_copy(update={"training_file": "training"})
 
 

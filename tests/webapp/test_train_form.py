@@ -229,7 +229,7 @@ def test_a_draft_comes_back_with_the_links_it_was_begun_by():
     found = train_draft.draft_of(draft(**{"schedule.epochs": "no idea", "preset": "quick"}), "user-1/team-1")
     assert found is not None
     assert (found.typed["schedule.epochs"], found.typed["preset"]) == ("no idea", "quick")
-    assert found.links == {"base": "", "file": "file-1", "from": "", "change": ""}
+    assert found.links == {"base": "", "file": "file-1", "from": "", "change": "", "adapter": ""}
 
 
 @pytest.mark.parametrize(

@@ -2,28 +2,21 @@
 
 import json
 import shutil
-import time
 from pathlib import Path
 
 import pytest
 
-from models.db.store.system import SystemStore
 from models.domain.ids import BaseId, FileId
-from models.domain.job import JobKind, Lane
 from models.domain.local_training import LocalReport
 from models.domain.training import TrainingSpec
 from tests.house import quick_house
-from tests.local import YAML, request, train, write_rows
+from tests.local import YAML, request, staged, train, write_rows
 from tests.tiny import tiny_base
 from tests.training import conversations
 from webapp.actions.start_training import start_training
 from webapp.views import train_yaml
-from worker.cache import Cache
-from worker.jobdir import JobDir, Order, sha256_of
-from worker.laying import Shelf
-from worker.lease import Lease
+from worker.jobdir import sha256_of
 from worker.local.place import UNFINISHED
-from worker.staging import stage
 from worker.stop import Stop
 from worker.train.run import run
 
@@ -85,27 +78,10 @@ def test_a_servers_job_of_the_same_yaml_gives_the_same_bytes(done, base, quick_h
     data = wish.data.model_copy(update={"training_file": FileId(file)})
     spec = wish.model_copy(update={"base": BaseId(house.base("tiny", base)), "data": data})
     start_training(house.deps, person.principal, spec)
-    jobdir = _staged(house, tmp_path)
+    jobdir = staged(house, tmp_path)
     run(jobdir, Stop())
     assert adapter(jobdir.out) == adapter(done)
     assert (jobdir.out / "manifest.json").read_bytes() == (done / "manifest.json").read_bytes()
-
-
-def _staged(house, tmp_path: Path) -> JobDir:
-    """The training that waits in the house, laid out as a supervisor does, with one thread."""
-    deps = house.deps
-    with deps.database.write() as session:
-        job = SystemStore(session).claim(Lane.JOBS, "worker-a", 60)
-        assert job is not None and job.kind == JobKind.TRAIN
-    jobdir = JobDir(tmp_path / "job")
-    jobdir.root.mkdir()
-    deps.settings.jobs_dir.mkdir()
-    lease = Lease(deps.database, deps.settings, job, jobdir, time.monotonic())
-    cache = Cache(deps.settings, deps.storage)
-    shelf = Shelf(settings=deps.settings, storage=deps.storage, cache=cache, lease=lease, watch=lambda: None)
-    facts = stage(shelf, job, jobdir)
-    jobdir.lay_out(Order(job=job.id, fence=1, kind=JobKind.TRAIN, payload=job.spec, facts=facts))
-    return jobdir
 
 
 def test_an_interrupted_training_goes_on_to_the_same_bytes(done, base, tmp_path):

@@ -169,8 +169,21 @@ def _before(store: TeamStore, adapter: Adapter, base: BaseModel) -> list[Neighbo
             found.append(
                 Neighbour(what=what, name=name, href=None if origin.is_gone else f"/dataset?id={origin.dataset.id}")
             )
+    found += _parent(store, adapter)
     name = job.spec.get("suffix") or job.id
     return [*found, Neighbour(what="Run", name=str(name), href=f"/run?id={job.id}")]
+
+
+def _parent(store: TeamStore, adapter: Adapter) -> list[Neighbour]:
+    """The adapter that this one was continued from."""
+    told = adapter.manifest.get("continued_from")
+    if not told:
+        return []
+    try:
+        parent = store.adapter(told["id"])
+    except NotFound:
+        return [Neighbour(what="Continued from", name=told["id"], href=None)]
+    return [Neighbour(what="Continued from", name=parent.name, href=_page_of(parent.id))]
 
 
 def _run_of(store: TeamStore, adapter: Adapter) -> str | None:

@@ -14,6 +14,7 @@ from models.domain.ids import BaseId
 from models.domain.job import JobKind, Lane
 from models.domain.training import MethodChoice, TrainingSpec, not_supervised
 from webapp import words
+from webapp.actions.continuing import continued
 from webapp.actions.note_of_disk import note_of_disk
 from webapp.actions.once import made_before, one_create_at_a_time
 from webapp.actions.ring import ring
@@ -36,7 +37,8 @@ def start_training(
     Raises NotFound (base, file), Invalid (options, a file known to be broken or of pairs), Forbidden. The job is
     accepted once its row is written; if the bell fails, the sweep rings.
     """
-    spec = spec.model_copy(update={"method": checked_method(spec.method, at="method")})
+    if not (spec.start_adapter and "method" not in spec.model_fields_set):  # else it is the adapter's own
+        spec = spec.model_copy(update={"method": checked_method(spec.method, at="method")})
     with deps.database.write() as session:
         store = TeamStore(session, principal)
         one_create_at_a_time(SystemStore(session), principal)
@@ -55,6 +57,7 @@ def start_training(
 def checked_training(store: TeamStore, spec: TrainingSpec) -> tuple[TrainingSpec, int]:
     """The spec with its base by id, and how many parameters it trains. Its method was checked; raises as above."""
     base = _base(store, spec.base)
+    spec = continued(store, spec, base)
     shapes = Shapes.model_validate(base.shapes)
     check_pair(spec.method.name, spec.quantisation, shapes)
     trainable = check_targets(spec.method, shapes)

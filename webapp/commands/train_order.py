@@ -1,20 +1,25 @@
 """What somebody asked `tuneroom train` for as one request: paths made absolute, the base's name understood."""
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from models.catalog.continuing import method_of
 from models.catalog.sources import detect
 from models.domain.base_model import AddBaseSpec
 from models.domain.errors import Code, Invalid
 from models.domain.ids import PREFIXES, BaseId, FileId
 from models.domain.local_training import LocalRequest
 from models.domain.reading import Reading
+from models.domain.training import Quantisation, TrainingSpec
 from models.infra.settings import Settings
 from webapp.views import local_job
 from webapp.views.local_job import LocalJob
+
+MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +46,10 @@ def order(given: Given, settings: Settings, began_at: float) -> LocalRequest:
         job.validation, job.names.validation_file, beside, "--validation"
     )
     names = (*job.names.mixed, *(None for _ in job.mixed))
+    start = _start(job, beside)
     return LocalRequest(
-        spec=local_job.with_validation(job.spec, validation),
+        spec=local_job.with_validation(_with_start(job, start), validation),
+        start_adapter=str(start) if start else None,
         base=_base(job, given.base, beside),
         training=training,
         mixed=tuple(_found(files, names[place], beside, None) for place, files in enumerate(job.mixed)),
@@ -94,6 +101,28 @@ def _base(job: LocalJob, given: str | None, beside: Path) -> AddBaseSpec:
             "model of the hub as org/name. Correct base, or add --base."
         )
     return _named(name_of(wanted), source.name, wanted)
+
+
+def _start(job: LocalJob, beside: Path) -> Path | None:
+    if job.start_adapter is None:
+        return None
+    path = _path(job.start_adapter, beside)
+    if path is None or not (path / MANIFEST).is_file():
+        _refuse(f"start_adapter is {job.start_adapter[:200]}, which is no folder with an adapter. Correct the path.")
+    return path
+
+
+def _with_start(job: LocalJob, start: Path | None) -> TrainingSpec:
+    """With the adapter's own method and quantisation where the settings say none."""
+    if start is None:
+        return job.spec
+    try:
+        manifest = json.loads((start / MANIFEST).read_text())
+        own = {"method": method_of(manifest), "quantisation": Quantisation(manifest["quantisation"])}
+    except (ValueError, KeyError, OSError):
+        _refuse(f"{start / MANIFEST} cannot be read as an adapter's manifest. Choose another adapter.")
+    said = {"method": job.says_method, "quantisation": job.says_quantisation}
+    return job.spec.model_copy(update={name: value for name, value in own.items() if not said[name]})
 
 
 def _named(name: str, source: str, reference: str) -> AddBaseSpec:

@@ -12,6 +12,7 @@ import gradio as gr
 from models.domain.access import Member
 from models.domain.errors import AppError, Invalid
 from models.domain.presets import HOUSE
+from webapp.actions.continuing import settings_to_continue
 from webapp.actions.show_training_choices import TrainingChoices, settings_of_run, show_training_choices
 from webapp.actions.token_counts import ask_counts
 from webapp.deps import Deps
@@ -143,6 +144,8 @@ class Answer:
         if links.get("from"):
             typed = train_wish.typed_of(settings_of_run(self.deps, me, links["from"]))
             typed |= {NAME: ""} if links.get("change") else {}  # a clone gets a name of its own
+        if links.get("adapter"):
+            typed = train_wish.typed_of(settings_to_continue(self.deps, me, links["adapter"]))
         if links.get("base"):
             base = choices.base(links["base"])
             typed[BASE] = base.id if base else links["base"]  # an unknown one is said beside the field

@@ -19,7 +19,10 @@ Paths = tuple[str, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class LocalJob:
-    """All as written, nothing looked up. `training` and `validation` may be empty; `mixed` has the spec's order."""
+    """All as written, nothing looked up. `training` and `validation` may be empty; `mixed` has the spec's order.
+
+    `start_adapter` is a folder; the adapter's own method and quantisation count where the text says none.
+    """
 
     spec: TrainingSpec
     names: Names
@@ -27,6 +30,9 @@ class LocalJob:
     training: Paths
     mixed: tuple[Paths, ...]
     validation: Paths
+    start_adapter: str | None
+    says_method: bool
+    says_quantisation: bool
 
 
 def read(text: str) -> LocalJob:
@@ -53,11 +59,14 @@ def read(text: str) -> LocalJob:
         raise refused([f"base: {shown(base)} was given; it needs a text. Put it in quotation marks."])
     if isinstance(told.get("data"), dict):
         told["data"] = data
+    start = _taken(told, "start_adapter", "start_adapter", "adapter")
     pasted = train_yaml.understood(told)
-    spec = pasted.spec.model_copy(update={"base": BaseId("")})
+    spec = pasted.spec.model_copy(update={"base": BaseId(""), "start_adapter": None})
     return LocalJob(
-        spec=spec, names=pasted.names, base=base or "", training=training, mixed=mixed, validation=validation
-    )
+        spec=spec, names=pasted.names, base=base or "", training=training, mixed=mixed, validation=validation,
+        start_adapter=start[0] if start else None, says_method=told.get("method") is not None,
+        says_quantisation=told.get("quantisation") is not None,
+    )  # fmt: skip
 
 
 def with_validation(spec: TrainingSpec, files: Sequence[str]) -> TrainingSpec:

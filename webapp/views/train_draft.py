@@ -27,7 +27,7 @@ from webapp.views.train_wish import (
 )
 
 LONGEST_DRAFT = 200_000
-LINKS = ("base", "file", "from", "change")  # what the page's address may ask for
+LINKS = ("base", "file", "from", "change", "adapter")  # what the page's address may ask for
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -82,7 +82,7 @@ def all_fields() -> tuple[Field, ...]:
     """In the order of the page; the share held back stands in step 2, the others are advanced."""
     options = {field.key: field for method in METHODS for field in option_fields(method)}.values()
     whole = fields.fields_of(
-        TrainingSpec, at="", key="spec", groups={}, otherwise=Group.QUANTISATION,
+        TrainingSpec, at="", key="spec", groups={"start_adapter": Group.ADAPTER}, otherwise=Group.QUANTISATION,
         leave_out=("base", "data", "method", "schedule", "suffix"),
     )  # fmt: skip
     schedule = fields.fields_of(ScheduleSpec, at="schedule", groups=GROUPS, otherwise=Group.SCHEDULE)

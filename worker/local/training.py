@@ -16,19 +16,22 @@ from typing import Any
 from pydantic import BaseModel
 
 from models.domain.checking import Doing
-from models.domain.errors import AppError, Code, JobFailed
-from models.domain.ids import BaseId
+from models.domain.errors import AppError, Code, Invalid, JobFailed
+from models.domain.ids import AdapterId, BaseId
 from models.domain.job import JobKind, Phase
 from models.domain.local_training import REPORT, LocalEnded, LocalFile, LocalRequest
 from models.domain.progress import PhaseBegan, Remarked, Said
 from models.domain.training import KeptTogether, TrainingSpec
-from worker.jobdir import JobDir, Order, write_atomically
+from worker.cache import link_or_copy
+from worker.jobdir import JobDir, Order, sha256_of, write_atomically
 from worker.local.bases import lay_base
 from worker.local.data import file_id, lay_rows
 from worker.local.following import Asked, Followed, Interrupted, Stopping, follow
 from worker.local.place import Place, taken
-from worker.local.report import Heard, report_of
+from worker.local.report import CONFIG, MANIFEST, WEIGHTS, Heard, report_of
 from worker.spawn import cores, memory_limit_bytes
+
+ADAPTER = (CONFIG, MANIFEST, WEIGHTS)
 
 Tell = Callable[[BaseModel], None]
 RunChild = Callable[[JobDir, int, int, Stopping, Callable[[Said], None]], Followed]
@@ -67,7 +70,7 @@ def trained(request: LocalRequest, stop: Stopping, tell: Tell, run_child: RunChi
     except Interrupted:
         return _interrupted(place)
     except AppError as error:
-        is_order = str(error.code).startswith("invalid_") or error.code is Code.TOO_LARGE
+        is_order = str(error.code).startswith("invalid_") or error.code in (Code.TOO_LARGE, Code.ADAPTER_REFUSED)
         status = "unusable" if is_order else "failed"
         ended = _interrupted(place).model_copy(update={"status": status, "error": error.to_json()})
         if is_order and place and ended.step is None:
@@ -114,7 +117,8 @@ class _Training:
         """The order, and the step it goes on from."""
         request, found = self._request, self._place.checkpoint()
         base, data = self._base(), self._data()
-        spec = request.spec.model_copy(update={"base": BaseId(f"base-{base[:26]}"), "data": data})
+        told = {"base": BaseId(f"base-{base[:26]}"), "data": data, "start_adapter": self._start()}
+        spec = request.spec.model_copy(update=told)
         threads = self._threads
         if found is not None:
             before = found[1]
@@ -147,6 +151,17 @@ class _Training:
     def _import(self, jobdir: JobDir) -> None:
         self._tell(PhaseBegan(phase=Phase.CONVERTING))
         self._follow(jobdir, self._threads, lambda _: None)
+
+    def _start(self) -> AdapterId | None:
+        """The adapter to go on from, named by its content."""
+        if self._request.start_adapter is None:
+            return None
+        source, folder = Path(self._request.start_adapter), self._jobdir.inputs / "adapter"
+        for name in ADAPTER:
+            if not (source / name).is_file():
+                raise Invalid(f"{source} holds no {name}; an adapter's folder is needed. Correct start_adapter.")
+            link_or_copy((source / name).resolve(), folder / name)
+        return AdapterId(f"adapter-{sha256_of(folder / WEIGHTS)[:26]}")
 
     def _data(self) -> Any:
         """The spec's data with rows named by their content."""

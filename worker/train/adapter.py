@@ -19,6 +19,7 @@ from worker.jobdir import write_atomically
 from worker.loading import MANIFEST, WEIGHTS
 from worker.methods import begin
 from worker.methods.lora import fuse
+from worker.train.starting import put_weights
 
 
 def method_options(choice: MethodChoice) -> Spec:
@@ -39,8 +40,13 @@ def method_options(choice: MethodChoice) -> Spec:
         ) from None
 
 
-def fresh_adapter(model: PreTrainedModel, choice: MethodChoice, shapes: Shapes, seed: int) -> PeftModel:
-    """The base with an untrained adapter in float32; at this point it still answers exactly like the base."""
+def fresh_adapter(
+    model: PreTrainedModel, choice: MethodChoice, shapes: Shapes, seed: int, start: Path | None = None
+) -> PeftModel:
+    """The base with an untrained adapter in float32; at this point it still answers exactly like the base.
+
+    With the folder of an adapter to `start` from, it answers like that one.
+    """
     method, options = METHODS[choice.name], method_options(choice)
     if not method.cost(shapes, options):
         raise Invalid(
@@ -52,6 +58,8 @@ def fresh_adapter(model: PreTrainedModel, choice: MethodChoice, shapes: Shapes, 
     config = get_peft_config(method.peft_config(shapes, options))
     adapted = get_peft_model(model, config, autocast_adapter_dtype=True)
     begin(method.name, adapted, options)
+    if start is not None:
+        put_weights(adapted, start)
     check_float32(adapted)
     fuse(adapted)
     return adapted

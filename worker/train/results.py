@@ -13,6 +13,7 @@ from worker.train.adapter import adapted_names, method_options
 from worker.train.checkpoints import Story, library_versions
 from worker.train.inputs import Rows
 from worker.train.setting import Setting
+from worker.train.starting import parent_of
 
 
 def manifest_of(setting: Setting, rows: Rows, story: Story, model: PeftModel, step: int) -> AdapterManifest:
@@ -57,6 +58,7 @@ def manifest_of(setting: Setting, rows: Rows, story: Story, model: PeftModel, st
             threads=setting.order.threads,
             versions=library_versions(),
         ),
+        continued_from=parent_of(spec, setting.start),
     )
 
 

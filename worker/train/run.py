@@ -121,7 +121,7 @@ def _fit(setting: Setting, rows: Rows, now: datetime, before: tuple[Path, Story]
     jobdir, schedule = setting.jobdir, setting.spec.schedule
     _begin(jobdir, Phase.LOADING)
     base = load_base(setting.base, setting.spec.quantisation, setting.device, setting.dtype)
-    model = fresh_adapter(base, setting.spec.method, setting.shapes, schedule.seed)
+    model = fresh_adapter(base, setting.spec.method, setting.shapes, schedule.seed, setting.start)
     loss = TokenLoss(model, rows.training.shortest)
     micro = _micro_batch(setting, before[1] if before else None)
     plan, micro = _plan_that_fits(setting, rows, micro, model, loss)

@@ -14,11 +14,15 @@ from worker.jobdir import JobDir, Order
 from worker.loading import base_facts
 from worker.train.adapter import method_options
 from worker.train.inputs import TrainingFacts
+from worker.train.starting import start_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """`base` is the folder of the pinned base; `dtype` is what the frozen weights compute in."""
+    """`base` is the folder of the pinned base; `dtype` is what the frozen weights compute in.
+
+    `start` is the folder of the adapter to go on from, verified; None begins afresh.
+    """
 
     jobdir: JobDir
     order: Order
@@ -29,6 +33,7 @@ class Setting:
     base_facts: BaseFacts
     device: DeviceFacts
     dtype: torch.dtype
+    start: Path | None
 
 
 def set_up(jobdir: JobDir) -> Setting:
@@ -47,4 +52,5 @@ def set_up(jobdir: JobDir) -> Setting:
         jobdir=jobdir, order=order, spec=spec, facts=TrainingFacts.model_validate(order.facts), base=base,
         shapes=shapes, base_facts=base_facts(base),
         device=device, dtype=compute_dtype(order.compute_dtype, device),
+        start=start_of(spec, jobdir.inputs, base, order.facts["base_tree_sha256"]),
     )  # fmt: skip

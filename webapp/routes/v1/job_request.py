@@ -56,6 +56,7 @@ class Knobs(BaseModel):
 
     method: MethodChoice | None = None
     quantisation: Quantisation | None = None
+    start_adapter: str | None = Field(default=None, min_length=1, max_length=255)
     data: dict[str, Any] = Field(default_factory=dict)
     schedule: dict[str, Any] = Field(default_factory=dict)
 
@@ -81,6 +82,8 @@ class JobRequest(Body):
         knobs: dict[str, Any] = {"schedule": self._schedule(), "data": files | self.tuneroom.data}
         if self.tuneroom.quantisation is not None:
             knobs["quantisation"] = self.tuneroom.quantisation
+        if self.tuneroom.start_adapter is not None:
+            knobs["start_adapter"] = self.tuneroom.start_adapter
         if self.tuneroom.method is not None:
             knobs["method"] = checked_method(self.tuneroom.method, at="tuneroom.method")
         try:
