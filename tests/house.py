@@ -79,9 +79,9 @@ class House:
         with self.deps.database.read() as session:
             return TeamStore(session, System(team=DEFAULT_TEAM)).base(name).id
 
-    def trained(self, person: Person, base_id: str) -> tuple[str, str]:
+    def trained(self, person: Person, base_id: str, rows: bytes = ROWS) -> tuple[str, str]:
         """A finished training of `person`; returns the job's id and the adapter's."""
-        file = self.upload(person).json()["id"]
+        file = self.upload(person, rows=rows).json()["id"]
         spec = {"base": base_id, "data": {"training_file": file}}
         tree = self._tree(team_scope(person.principal.team), {"adapter_model.safetensors": b"weights", "a/b": b"x"})
         manifest = {"method": "lora", "method_options": {"rank": 4}, "data": {"first_loss": 2.0, "last_loss": 1.0}}

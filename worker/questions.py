@@ -1,4 +1,4 @@
-"""Answers short questions in a worker of the lane `light`: previews, columns, comparisons. Knows no broker and no SQL.
+"""Answers short questions in a worker of the lane `light`: previews, columns, comparisons, likeness. No broker, no SQL.
 
 Stored files come through the cache. What a template does happens in a sandbox's child, what an upload does in a
 process of its own; only prepared rows are read here. Any thread may call `answer`.
@@ -19,11 +19,12 @@ import structlog
 
 from models.domain.errors import AppError, Code, Invalid, Unavailable, from_json
 from models.domain.preview import RowPreview
-from models.domain.question import Answered, CompareVersions, PreviewRow, Question, ReadColumns
+from models.domain.question import Answered, AskLikeRows, CompareVersions, PreviewRow, Question, ReadColumns
 from worker.cache import Cache
 from worker.data.comparing import compare
 from worker.data.places import place_of, row_at
 from worker.data.sandbox import PROJECT, Sandbox
+from worker.like_rows import LikeRowsOf
 
 AT_ONCE = 2  # previews at a time, each by a child of its own
 
@@ -35,6 +36,7 @@ class Questions:
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
+        self._like_rows = LikeRowsOf(cache)
         # The last one used goes first: it has opened the bases that are asked for.
         self._sandboxes: queue.LifoQueue[Sandbox] = queue.LifoQueue()
         self._all = [Sandbox() for _ in range(AT_ONCE)]
@@ -80,6 +82,9 @@ class Questions:
                     self._cache.using_file(asked.after.scope, asked.after.sha256, watch) as after,
                 ):
                     return compare(before, after, asked.shown).model_dump(mode="json")
+            case AskLikeRows() as asked:
+                found = self._like_rows.answer(asked, watch, lambda: _seconds_until(question.deadline_at))
+                return found.model_dump(mode="json")
             case asked:
                 assert_never(asked)
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from models.domain.chat import TreeRef
-from models.domain.training import OverLong, TrainOn
+from models.domain.training import OverLong, TrainingSpec, TrainOn
 
 ANSWER_SECONDS = 5.0  # promised; also while a training runs
 
@@ -62,7 +62,22 @@ class CompareVersions(_Asked):
     shown: int = Field(default=20, ge=0, le=100)
 
 
-Asked = Annotated[PreviewRow | ReadColumns | CompareVersions, Field(discriminator="kind")]
+LONGEST_ASKED = 8000  # characters to look for
+
+
+class AskLikeRows(_Asked):
+    """Rows that a run trained on, by likeness to `text`. `files` and `gates` stand beside each source's `prepared`."""
+
+    kind: Literal["like_rows"] = "like_rows"
+    prepared: tuple[FileRef, ...] = Field(min_length=1)
+    files: tuple[str, ...]
+    gates: tuple[FileRef | None, ...]
+    wish: TrainingSpec
+    text: str = Field(min_length=1, max_length=LONGEST_ASKED)
+    shown: int = Field(default=10, ge=1, le=50)
+
+
+Asked = Annotated[PreviewRow | ReadColumns | CompareVersions | AskLikeRows, Field(discriminator="kind")]
 
 
 class Question(BaseModel):

@@ -75,6 +75,7 @@ ACTS = [
     act("GET /api/v1/jobs/{job_id}/spec.yaml", READ, Kind.JOB),
     act("GET /api/v1/jobs/{job_id}/metrics", READ, Kind.JOB),
     act("GET /api/v1/jobs/{job_id}/samples", READ, Kind.JOB),
+    act("POST /api/v1/jobs/{job_id}/like-rows", READ, Kind.JOB, body={"text": "Who?"}),
     act("POST /api/v1/jobs/{job_id}/cancel", CHANGE, Kind.JOB),
     act("GET /api/v1/sweeps/{sweep}", READ, Kind.JOB),
     act("POST /api/v1/sweeps/{sweep}/cancel", CHANGE, Kind.JOB),

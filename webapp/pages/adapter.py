@@ -15,6 +15,7 @@ from webapp.actions.links import DAYS, LONGEST_SENTENCE, LONGEST_TITLE, MOST_DAY
 from webapp.actions.merge_adapter import merge_adapter
 from webapp.actions.write_card import LONGEST_CARD, write_card
 from webapp.deps import Deps
+from webapp.pages.like_rows import LikeRowsPart
 from webapp.pages.page import Page
 from webapp.pages.wiring import asked, caller, on, on_load
 from webapp.routes.link_address import link_address, outside_address
@@ -50,6 +51,8 @@ def build(deps: Deps) -> None:
             chat = _html()
     with gr.Column(visible=False, elem_classes="tr-card tr-part tr-adapter-card") as card_part:
         card = _Card(deps)
+    with gr.Column(visible=False, elem_classes="tr-card tr-part") as rows_part:
+        LikeRowsPart(deps)
     with gr.Row(elem_classes="tr-adapter-middle"):
         with gr.Column(visible=False, elem_id="merge", elem_classes="tr-card tr-part", min_width=320) as merge_part:
             merge = _MergeForm()
@@ -61,7 +64,7 @@ def build(deps: Deps) -> None:
             _place("links")
     _place("below")
     moving = [*sources.values(), merge.button, clock]
-    still = [chat, card.text, card.edit, card_part, merge_part, share_part, link_part, address, link.title]
+    still = [chat, card.text, card.edit, card_part, merge_part, share_part, link_part, address, link.title, rows_part]
 
     def look(request: gr.Request) -> tuple[Any, ...]:
         return _moving(_find(deps, request), outside_address(deps, _plain(request)))
@@ -211,12 +214,12 @@ def _moving(page: AdapterPage | MergePage | None, base_url: str) -> tuple[Any, .
 
 
 def _still(page: AdapterPage | MergePage | None, base_url: str, member: Member) -> tuple[Any, ...]:
-    """What is shown once: chat, card, its edit button, the three parts, the link form, the address, the title."""
+    """What is shown once: chat, card, its edit button, three parts, link form, address, title, the rows' part."""
     if page is None:
-        return view.problem(None), "", *(gr.skip() for _ in range(7))
+        return view.problem(None), "", *(gr.skip() for _ in range(8))
     chat = view.chat(page, member.user)
     if isinstance(page, MergePage):
-        return chat, "", *(gr.skip() for _ in range(7))
+        return chat, "", *(gr.skip() for _ in range(8))
     return (
         chat,
         page.card or NO_CARD,
@@ -227,6 +230,7 @@ def _still(page: AdapterPage | MergePage | None, base_url: str, member: Member) 
         gr.Column(visible=page.may_share),
         view.share(f"{base_url}/adapter?id={page.id}"),
         gr.Textbox(placeholder=short_name(page.name)),
+        gr.Column(visible=page.run is not None),
     )
 
 
