@@ -51,6 +51,21 @@ def dtype_name(dtype: torch.dtype) -> DtypeName:
     return "bf16" if dtype == torch.bfloat16 else "fp32"
 
 
+def peak_memory_bytes(name: str) -> int | None:
+    """The most that this process has taken of the device so far; None where the system does not say.
+
+    On a CPU resident memory, on a GPU what torch has reserved, which is what others cannot have.
+    """
+    if name != "cpu":
+        return torch.cuda.max_memory_reserved(name)
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    # Not ru_maxrss, which begins at what the parent had when this process was made.
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), None)
+
+
 def use_threads(count: int) -> None:
     """Fix the thread count: bit-equality between two runs holds only at equal counts."""
     torch.set_num_threads(count)

@@ -42,6 +42,7 @@ class Order(Spec):
     memory_limit_bytes: int | None = None
     device_memory_bytes: int | None = None
     silence_seconds: float = 25.0
+    halvings: int = Field(default=0, title="how often forward passes are halved, after running out of memory")
 
 
 class Outcome(Spec):

@@ -52,6 +52,7 @@ class AdapterData(Spec):
     """What it was trained on. Losses are per trained token, nats.
 
     `rows` are the sequences of one epoch and `tokens` their length in all; `left_out` counts rows by the reason.
+    `steps` are all that were taken; `heldout_loss_after` is that of the weights here.
     """
 
     training_sha256: Sha256
@@ -67,6 +68,12 @@ class AdapterData(Spec):
     validation_sha256: Sha256 | None = None
     split: TrainedSplit | None = None
     left_out: dict[str, int] = Field(default_factory=dict)
+    epochs: float | None = Field(default=None, title="Of `steps`, as a share of an epoch's steps")
+    planned_steps: int | None = Field(default=None, title="The schedule's length, if the training ended before it")
+    stopped_early_at: int | None = Field(default=None, title="Step at which evaluations no longer improved")
+    adapter_step: int | None = Field(
+        default=None, title="Step of the best evaluation, if it was kept instead of the last"
+    )
 
 
 class AdapterMachine(Spec):

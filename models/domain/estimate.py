@@ -32,13 +32,37 @@ def learning_rate(schedule: ScheduleSpec, hidden_size: int, recommended: float |
     return (schedule.learning_rate or recommended or by_width) * schedule.learning_rate_multiplier
 
 
-def steps_per_epoch(rows: int, batch_rows: int) -> int:
-    return math.ceil(rows / batch_rows)
+def steps_per_epoch(rows: int, batch_rows: int, *, batch_tokens: int | None = None, tokens: int | None = None) -> int:
+    """Optimiser steps of an epoch of so many rows, which hold `tokens` tokens where `batch_tokens` is given."""
+    if batch_tokens is None:
+        return math.ceil(rows / batch_rows)
+    assert tokens is not None
+    return min(rows, max(1, math.ceil(tokens / batch_tokens)))
 
 
-def planned_steps(rows: int, schedule: ScheduleSpec) -> int:
-    """Optimiser steps of the whole training. The last batch of an epoch may be smaller."""
-    return steps_per_epoch(rows, schedule.batch_rows) * schedule.epochs
+def planned_steps(rows: int, schedule: ScheduleSpec, tokens: int | None = None) -> int | None:
+    """Optimiser steps of the whole training. The last batch of an epoch may be smaller.
+
+    None where they go by tokens and nobody has counted the `tokens` of an epoch yet.
+    """
+    if schedule.steps is not None:
+        return schedule.steps
+    each = _steps_of_an_epoch(rows, schedule, tokens)
+    return None if each is None else each * schedule.epochs
+
+
+def planned_epochs(rows: int, schedule: ScheduleSpec, tokens: int | None = None) -> float | None:
+    """How often every row is seen; None as for `planned_steps`."""
+    if schedule.steps is None:
+        return float(schedule.epochs)
+    each = _steps_of_an_epoch(rows, schedule, tokens)
+    return None if each is None else schedule.steps / each
+
+
+def _steps_of_an_epoch(rows: int, schedule: ScheduleSpec, tokens: int | None) -> int | None:
+    if schedule.batch_tokens is not None and tokens is None:
+        return None
+    return steps_per_epoch(rows, schedule.batch_rows, batch_tokens=schedule.batch_tokens, tokens=tokens)
 
 
 def warmup_steps(steps: int, schedule: ScheduleSpec) -> int:
@@ -61,27 +85,41 @@ def rate_share(step: int, steps: int, schedule: ScheduleSpec) -> float:
             return 0.5 * (1.0 + math.cos(math.pi * done))
 
 
-def schedule_remarks(rows: int, schedule: ScheduleSpec) -> tuple[str, ...]:
-    """Sentences for people about a schedule that tends to teach too little or to learn by heart."""
-    steps = planned_steps(rows, schedule)
+def schedule_remarks(rows: int, schedule: ScheduleSpec, tokens: int | None = None) -> tuple[str, ...]:
+    """Sentences for people about a schedule that tends to teach too little or to learn by heart.
+
+    `tokens` are those of an epoch, where they are counted.
+    """
+    steps, epochs = planned_steps(rows, schedule, tokens), planned_epochs(rows, schedule, tokens)
     remarks = []
-    if steps < FEWEST_STEPS:
-        batch_rows = max(1, rows * schedule.epochs // FEWEST_STEPS)
-        epochs = math.ceil(FEWEST_STEPS / steps_per_epoch(rows, schedule.batch_rows))
-        cure = (
-            f"{batch_rows} row{'s' if batch_rows > 1 else ''} a step"
-            if batch_rows < schedule.batch_rows
-            else "more rows"
-        )
-        if epochs <= MOST_EPOCHS:
-            cure += f" or {epochs} epochs"
-        remarks.append(f"only {steps} optimiser steps; under {FEWEST_STEPS} often teach too little. Try {cure}.")
-    if schedule.epochs > MOST_EPOCHS:
+    if steps is not None and steps < FEWEST_STEPS:
         remarks.append(
-            f"{schedule.epochs} epochs; over {MOST_EPOCHS} tend to be learnt by heart. "
-            "Watch the validation loss, or use fewer."
+            f"only {steps} optimiser steps; under {FEWEST_STEPS} often teach too little. "
+            f"Try {_more_steps(rows, schedule, tokens)}."
+        )
+    if epochs is not None and epochs > MOST_EPOCHS:
+        fewer = "" if schedule.steps is None else f" ({math.floor(MOST_EPOCHS * schedule.steps / epochs)} steps)"
+        remarks.append(
+            f"{epochs:.3g} epochs; over {MOST_EPOCHS} tend to be learnt by heart. "
+            f"Watch the validation loss, or use fewer{fewer}."
         )
     return tuple(remarks)
+
+
+def _more_steps(rows: int, schedule: ScheduleSpec, tokens: int | None) -> str:
+    """What makes FEWEST_STEPS of a schedule that has fewer."""
+    if schedule.steps is not None:
+        return f"{FEWEST_STEPS} steps"
+    if schedule.batch_tokens is not None:
+        assert tokens is not None
+        smaller = tokens * schedule.epochs // FEWEST_STEPS
+        cure = f"{smaller} tokens a step" if 16 <= smaller < schedule.batch_tokens else "more rows"
+    else:
+        smaller = max(1, rows * schedule.epochs // FEWEST_STEPS)
+        is_smaller = smaller < schedule.batch_rows
+        cure = f"{smaller} row{'s' if smaller > 1 else ''} a step" if is_smaller else "more rows"
+    epochs = math.ceil(FEWEST_STEPS / (_steps_of_an_epoch(rows, schedule, tokens) or 1))
+    return f"{cure} or {epochs} epochs" if epochs <= MOST_EPOCHS else cure
 
 
 def held_back_rows(rows: int, fraction: float) -> int:
@@ -152,6 +190,8 @@ def tokens_per_pass(max_length: int, schedule: ScheduleSpec, device: str) -> int
     """The largest forward pass, counted with padding: whole rows of `max_length`, as the training plans them."""
     if schedule.micro_batch_rows is not None:
         return schedule.micro_batch_rows * max_length
+    if schedule.batch_tokens is not None:  # a step ends at the row that reaches its tokens
+        return max(max_length, min(schedule.batch_tokens + max_length, TOKENS_PER_PASS[device]))
     return min(schedule.batch_rows * max_length, max(TOKENS_PER_PASS[device], max_length))
 
 
@@ -199,6 +239,6 @@ def _is_head(module: ModuleShape) -> bool:
     return module.tied_to is not None or module.name.rpartition(".")[2] in ("lm_head", "embed_out")
 
 
-def seconds(rows: int, epochs: int, seconds_per_row: float, other_seconds: float) -> float:
+def seconds(rows: int, epochs: float, seconds_per_row: float, other_seconds: float) -> float:
     """All steps at the pace of earlier runs, and what such a run spent beside them: loading, evaluating, proving."""
     return rows * epochs * seconds_per_row + other_seconds

@@ -238,8 +238,26 @@ class MethodChoice(Spec):
     options: dict[str, Any] = Field(default_factory=dict, max_length=12)
 
 
+class Optimiser(StrEnum):
+    """What turns gradients into steps: AdamW (arXiv:1711.05101), with moments of 8 bits (arXiv:2110.02861) or paged."""
+
+    ADAMW = "adamw"
+    ADAMW_8BIT = "adamw_8bit"
+    PAGED_ADAMW_8BIT = "paged_adamw_8bit"
+
+
+def optimiser_refusal(optimiser: Optimiser, device: str) -> str | None:
+    """Why it cannot run on `device` ("cpu", "cuda:0"); None where it can. The 8-bit kernels are CUDA's."""
+    if optimiser is Optimiser.ADAMW or device.startswith("cuda"):
+        return None
+    return f'the optimiser "{optimiser}" needs a GPU and this training would run on {device}. Choose "adamw".'
+
+
 class ScheduleSpec(Spec):
-    """How long and how fast. `learning_rate=None` takes the width rule of `models.domain.estimate`."""
+    """How long and how fast. `learning_rate=None` takes the width rule of `models.domain.estimate`.
+
+    `steps` replaces `epochs`, and `batch_tokens` replaces `batch_rows`, where they are given.
+    """
 
     epochs: int = Field(
         default=3,
@@ -248,12 +266,30 @@ class ScheduleSpec(Spec):
         title="Epochs",
         description="How often every row is seen. Few rows need more of them; over ten tend to be learnt by heart.",
     )
+    steps: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        title="Optimiser steps",
+        description="Train exactly so many steps, whatever the epochs say: rows are seen again, in another order, "
+        "until they are done.",
+        json_schema_extra={"none": "by epochs"},
+    )
     batch_rows: int = Field(
         default=8,
         ge=1,
         le=256,
         title="Rows per optimiser step",
         description="The weights move once per this many rows. Smaller batches make more and noisier steps.",
+    )
+    batch_tokens: int | None = Field(
+        default=None,
+        ge=16,
+        le=10_000_000,
+        title="Tokens per optimiser step",
+        description="Steps of about so many tokens, in whole rows, instead of a number of rows: steady steps where "
+        "rows differ much in length.",
+        json_schema_extra={"none": "by rows"},
     )
     micro_batch_rows: int | None = Field(
         default=None,
@@ -292,6 +328,15 @@ class ScheduleSpec(Spec):
         description="The share of the steps in which the rate rises from near zero; at least one step.",
         json_schema_extra={"unit": "%"},
     )
+    optimiser: Optimiser = Field(
+        default=Optimiser.ADAMW,
+        title="Optimiser",
+        description="The 8-bit ones keep less memory beside each trained weight, paged also lends the host's. They "
+        "need a GPU.",
+        json_schema_extra={
+            "words": {"adamw": "AdamW", "adamw_8bit": "AdamW, 8-bit", "paged_adamw_8bit": "AdamW, 8-bit and paged"}
+        },
+    )
     weight_decay: float = Field(
         default=0.0,
         ge=0,
@@ -313,6 +358,17 @@ class ScheduleSpec(Spec):
         description="How often the validation rows are measured. Every evaluation takes time from the training.",
         json_schema_extra={"none": "once an epoch"},
     )
+    early_stopping: bool = Field(
+        default=False,
+        title="Stop early",
+        description="End the run once three evaluations in a row brought no improvement beyond chance. Needs at least "
+        "30 validation rows.",
+    )
+    keep_best: bool = Field(
+        default=False,
+        title="Keep the best",
+        description="Publish the adapter as it was at its lowest validation loss, instead of the last one.",
+    )
     save_every: int | None = Field(
         default=None,
         ge=1,
@@ -331,7 +387,7 @@ class ScheduleSpec(Spec):
 
     @model_validator(mode="after")
     def _micro_batch_fits(self) -> "ScheduleSpec":
-        if self.micro_batch_rows is not None and self.micro_batch_rows > self.batch_rows:
+        if self.batch_tokens is None and self.micro_batch_rows is not None and self.micro_batch_rows > self.batch_rows:
             raise ValueError(
                 f"micro_batch_rows is {self.micro_batch_rows} but batch_rows is {self.batch_rows}; "
                 "a forward pass cannot hold more rows than the step. Lower micro_batch_rows."

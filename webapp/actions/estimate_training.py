@@ -100,7 +100,8 @@ def estimate_training(deps: Deps, principal: Principal, spec: TrainingSpec) -> E
     rows = tokens.sequences if tokens else counts.rows if counts else None
     trainable = _trainable(spec, shapes)
     memory = _memory(deps, spec, shapes, trainable, room, formats[0] if formats else "", tokens)
-    pace = pace_of(past, spec, file_sha256=file_sha256, rows=rows, tokens=tokens.tokens if tokens else None)
+    epoch_tokens = tokens.tokens if tokens else None
+    pace = pace_of(past, spec, file_sha256=file_sha256, rows=rows, tokens=epoch_tokens)
     return Estimate(
         trainable=trainable,
         share=trainable / shapes.parameters if shapes and trainable is not None else None,
@@ -113,13 +114,13 @@ def estimate_training(deps: Deps, principal: Principal, spec: TrainingSpec) -> E
         counts=counts,
         counted=tuple(counted),
         tokens=tokens,
-        steps=estimate.planned_steps(rows, spec.schedule) if rows else None,
+        steps=estimate.planned_steps(rows, spec.schedule, epoch_tokens) if rows else None,
         learning_rate=_rate(spec, shapes) if shapes else None,
         seconds=pace.seconds,
         runs_measured=pace.runs,
         workers=sum(worker.slots for worker in workers),
         waiting=waiting,
-        remarks=estimate.schedule_remarks(rows, spec.schedule) if rows else (),
+        remarks=estimate.schedule_remarks(rows, spec.schedule, epoch_tokens) if rows else (),
     )
 
 

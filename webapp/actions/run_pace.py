@@ -33,7 +33,10 @@ def pace_of(
         return Pace(seconds=None, runs=len(timed))
     each = median(run.step_seconds / _shown(run, what) for run in timed)
     other = median(max(0.0, _whole_seconds(run) - run.step_seconds) for run in timed)
-    seconds = estimate.seconds(count, spec.schedule.epochs, each, other)
+    epochs = estimate.planned_epochs(rows or 0, spec.schedule, tokens)
+    if epochs is None:
+        return Pace(seconds=None, runs=len(timed))
+    seconds = estimate.seconds(count, epochs, each, other)
     return Pace(seconds=seconds, runs=len(timed), is_by_tokens=what == "tokens")
 
 
@@ -50,7 +53,7 @@ def _alike(timed: Sequence[PastTraining], spec: TrainingSpec, file_sha256: str |
 
 def _shown(run: PastTraining, what: str) -> int:
     """Rows or tokens times epochs: how many went through its steps."""
-    epochs = run.job.spec.get("schedule", {}).get("epochs") or 0
+    epochs = _data(run).get("epochs") or run.job.spec.get("schedule", {}).get("epochs") or 0
     return math.floor((_data(run).get(what) or 0) * epochs)
 
 

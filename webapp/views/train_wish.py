@@ -38,6 +38,7 @@ BY_SHARE, BY_FILE = "share", "file"  # what VALIDATION holds
 
 GROUPS = {
     "epochs": Group.SCHEDULE, "learning_rate": Group.SCHEDULE, "batch_rows": Group.BATCH,
+    "batch_tokens": Group.BATCH, "early_stopping": Group.EVALUATION, "keep_best": Group.EVALUATION,
     "micro_batch_rows": Group.BATCH, "evaluate_every": Group.EVALUATION, "save_every": Group.EVALUATION,
     "sample_rows": Group.EVALUATION, "sample_tokens": Group.EVALUATION,
 }  # fmt: skip

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from models.domain.errors import Code, JobFailed
 from worker.jobdir import JobDir, seal_checkpoint, verify_checkpoint
+from worker.train.course import Improvement, LossCourse
 
 KEPT = 2
 LIBRARIES = ("accelerate", "bitsandbytes", "peft", "torch", "transformers")
@@ -18,7 +19,7 @@ class Story(BaseModel):
     """What a resumed training must know of the first part, and what must be equal for it to go on.
 
     `training_sha256` is that of all sources and how they were read; `gates` are the reports their split went by.
-    `losses` are (step, loss per token on the validation rows).
+    `losses` are (step, loss per token on the validation rows); `course` and `improvement` what they say.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -39,6 +40,13 @@ class Story(BaseModel):
     first_loss: float | None = None
     last_loss: float | None = None
     losses: list[tuple[int, float]] = []
+    course: LossCourse = LossCourse()
+    improvement: Improvement = Improvement()
+
+    @property
+    def best(self) -> tuple[int, float] | None:
+        """(step, loss) of the evaluation with the lowest loss after a step; the base's own has no adapter."""
+        return min((one for one in self.losses if one[0]), key=lambda one: one[1], default=None)
 
 
 def library_versions() -> dict[str, str]:
@@ -110,8 +118,7 @@ def check_same(before: Story, now: Story) -> list[str]:
 def _remove_old(parent: Path, story: Story) -> None:
     """Keep the newest ones and the one with the lowest validation loss."""
     newest_first = sorted(parent.glob("step-*"), reverse=True)
-    lowest = min(story.losses, key=lambda entry: entry[1], default=None)
-    best = parent / f"step-{lowest[0]:08d}" if lowest else None
+    best = parent / f"step-{story.best[0]:08d}" if story.best else None
     for folder in newest_first[KEPT:]:
         if folder != best:
             shutil.rmtree(folder)

@@ -9,6 +9,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from models.domain.estimate import steps_per_epoch
+
 MicroRows = tuple[int, ...]
 
 
@@ -20,7 +22,9 @@ class Plan:
     steps_per_epoch: int
 
     def sha256(self) -> str:
-        return hashlib.sha256(json.dumps(self.steps).encode()).hexdigest()
+        """Of the rows of every step. How they are cut into passes does not change what is learnt, and may change."""
+        rows = [sorted(row for one in step for row in one) for step in self.steps]
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +38,26 @@ class MicroBatch:
         return MicroBatch(rows=max(1, self.rows // 2), tokens=max(1, self.tokens // 2))
 
 
-def plan_batches(lengths: Sequence[int], *, epochs: int, batch_rows: int, micro: MicroBatch, seed: int) -> Plan:
-    """Every row once an epoch, in an order of its own each epoch; rows of a step sorted by length to save padding."""
-    steps: list[tuple[MicroRows, ...]] = []
-    for epoch in range(epochs):
+def plan_batches(
+    lengths: Sequence[int], *, epochs: int, batch_rows: int, micro: MicroBatch, seed: int,
+    steps: int | None = None, batch_tokens: int | None = None,
+) -> Plan:  # fmt: skip
+    """Every row once an epoch, in an order of its own each epoch; rows of a step sorted by length to save padding.
+
+    `steps` takes the place of `epochs`: so many, the last epoch cut short. `batch_tokens` takes the place of
+    `batch_rows`: each epoch has as many steps as `estimate.steps_per_epoch` says, of about equally many tokens.
+    """
+    per_epoch = steps_per_epoch(len(lengths), batch_rows, batch_tokens=batch_tokens, tokens=sum(lengths))
+    total = epochs * per_epoch if steps is None else steps
+    planned: list[tuple[MicroRows, ...]] = []
+    for epoch in range(-(-total // per_epoch)):
         order = sorted(range(len(lengths)), key=lambda row: _draw(seed, epoch, row))
-        for start in range(0, len(order), batch_rows):
-            steps.append(_cut(order[start : start + batch_rows], lengths, micro))
-    return Plan(steps=tuple(steps), steps_per_epoch=len(steps) // epochs)
+        if batch_tokens is None:
+            parts = [order[start : start + batch_rows] for start in range(0, len(order), batch_rows)]
+        else:
+            parts = _in_parts(order, lengths, per_epoch)
+        planned += [_cut(part, lengths, micro) for part in parts[: total - len(planned)]]
+    return Plan(steps=tuple(planned), steps_per_epoch=per_epoch)
 
 
 def cut_rows(lengths: Sequence[int], micro: MicroBatch) -> tuple[MicroRows, ...]:
@@ -52,6 +68,18 @@ def cut_rows(lengths: Sequence[int], micro: MicroBatch) -> tuple[MicroRows, ...]
 def _draw(seed: int, epoch: int, row: int) -> bytes:
     """A hash orders the rows: the same on every machine and library version, which `random` does not promise."""
     return hashlib.sha256(f"{seed}/{epoch}/{row}".encode()).digest()
+
+
+def _in_parts(order: Sequence[int], lengths: Sequence[int], parts: int) -> list[list[int]]:
+    """The rows in `parts` runs, none empty, each ending at the row that reaches its share of the tokens."""
+    total, seen, found = sum(lengths), 0, [[]]
+    for place, row in enumerate(order):
+        found[-1].append(row)
+        seen += lengths[row]
+        to_come = parts - len(found)
+        if to_come and (seen * parts >= total * len(found) or len(order) - place - 1 <= to_come):
+            found.append([])
+    return found
 
 
 def _cut(rows: list[int], lengths: Sequence[int], micro: MicroBatch) -> tuple[MicroRows, ...]:

@@ -12,14 +12,20 @@ from worker.loading import MANIFEST, WEIGHTS
 from worker.train.adapter import adapted_names, method_options
 from worker.train.checkpoints import Story, library_versions
 from worker.train.inputs import Rows
+from worker.train.plan import Plan
 from worker.train.setting import Setting
 from worker.train.starting import parent_of
 
 
-def manifest_of(setting: Setting, rows: Rows, story: Story, model: PeftModel, step: int) -> AdapterManifest:
-    """For the weights already saved in out/. Holds no time of day: equal trainings leave equal bytes."""
+def manifest_of(
+    setting: Setting, rows: Rows, story: Story, model: PeftModel, plan: Plan, *, step: int, chosen: int
+) -> AdapterManifest:
+    """For the weights of step `chosen`, already saved in out/, of a training that took `step` steps.
+
+    Holds no time of day: equal trainings leave equal bytes.
+    """
     assert story.first_loss is not None and story.last_loss is not None
-    spec = setting.spec
+    spec, losses = setting.spec, dict(story.losses)
     return AdapterManifest(
         base=AdapterBase(
             name=setting.facts.base_name,
@@ -45,12 +51,16 @@ def manifest_of(setting: Setting, rows: Rows, story: Story, model: PeftModel, st
             first_loss=story.first_loss,
             last_loss=story.last_loss,
             heldout_loss_before=story.losses[0][1] if story.losses else None,
-            heldout_loss_after=story.losses[-1][1] if len(story.losses) > 1 else None,
+            heldout_loss_after=losses.get(chosen, story.losses[-1][1]) if len(losses) > 1 else None,
             tokens=rows.training.tokens,
             sources=rows.sources,
             validation_sha256=rows.validation_sha256,
             split=rows.split,
             left_out=rows.left_out,
+            epochs=step / plan.steps_per_epoch,
+            planned_steps=len(plan.steps) if step < len(plan.steps) else None,
+            stopped_early_at=story.improvement.stopped_at,
+            adapter_step=chosen if chosen != step else None,
         ),
         machine=AdapterMachine(
             device=setting.device.name,
@@ -73,4 +83,6 @@ def figures(jobdir: JobDir, step: int) -> dict[str, object]:
         "last_loss": manifest.data.last_loss,
         "trained_tokens": manifest.data.trained_tokens,
         "steps": step,
+        "stopped_early_at": manifest.data.stopped_early_at,
+        "adapter_step": manifest.data.adapter_step,
     }

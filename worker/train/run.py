@@ -6,6 +6,7 @@ was saved. Its steps stand below in the order they are called.
 
 import gc
 import hashlib
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,15 +15,17 @@ from pathlib import Path
 
 import torch
 from peft import PeftModel
+from transformers import TrainingArguments
 
 from models.catalog.rates import recommended_rate
+from models.domain.errors import Code, JobFailed
 from models.domain.estimate import TOKENS_PER_PASS, learning_rate, schedule_remarks
 from models.domain.job import CancelWish, Phase
 from models.domain.progress import PhaseBegan, Progressed, Remarked
 from models.domain.rates import rate_remarks
 from models.domain.training import ScheduleSpec
 from worker.data.render import Rendered
-from worker.device import DeviceFacts, cpu_model, dtype_name
+from worker.device import DeviceFacts, cpu_model, dtype_name, peak_memory_bytes
 from worker.jobdir import JobDir, Outcome
 from worker.loading import WEIGHTS, load_base
 from worker.stop import Stop
@@ -37,10 +40,11 @@ from worker.train.results import figures, manifest_of
 from worker.train.samples import Sampler
 from worker.train.setting import Setting, set_up
 from worker.train.start_checks import start_remarks
-from worker.train.trainer import PlannedSteps, PlannedTrainer, training_arguments
+from worker.train.trainer import PlannedSteps, PlannedTrainer, take_no_step, training_arguments
 from worker.train.watcher import Watcher
 
 SECONDS_BETWEEN_REPORTS = 1.0
+BEST, WEIGHED = "best", "adapter"  # two folders deep: PEFT takes one with weights for a second adapter
 ROWS_TO_PROVE = 16  # training rows that stand in where there are no validation rows
 
 
@@ -69,7 +73,7 @@ def run(jobdir: JobDir, stop: Stop) -> Outcome:
         )  # fmt: skip
     except _Stopped:
         return Outcome(status="stopped")
-    said = schedule_remarks(len(rows.training), setting.spec.schedule)
+    said = schedule_remarks(len(rows.training), setting.spec.schedule, rows.training.tokens)
     for remark in (*rows.remarks, *said, *_rate_said(setting)):
         jobdir.say(Remarked(level="warn", text=remark))
     if stop.asked():
@@ -129,33 +133,53 @@ def _fit(setting: Setting, rows: Rows, now: datetime, before: tuple[Path, Story]
     if before is not None:
         for remark in check_same(before[1], story):
             jobdir.say(Remarked(level="warn", text=remark))
-        story = before[1].model_copy(deep=True)
+        story = before[1].model_copy(update={"micro_rows": micro.rows, "micro_tokens": micro.tokens}, deep=True)
+        if (before[0] / BEST).exists():
+            shutil.copytree(before[0] / BEST, jobdir.root / BEST, dirs_exist_ok=True)
     watcher = Watcher(
         jobdir, stop, plan=plan, schedule=schedule, story=story,
         evaluate=_evaluation(model, loss, rows.validation, micro, setting.device),
         sample=Sampler(
             jobdir, stop, model, rows, tokens=setting.spec.data.sample_tokens, context=setting.shapes.context_length
         ),
+        keep=lambda: save_adapter(model, jobdir.root / BEST / WEIGHED, setting.facts.base_name),
+        peak=lambda: peak_memory_bytes(setting.device.name),
     )  # fmt: skip
     trainer = PlannedTrainer(
-        model,
-        training_arguments(
-            schedule, steps=len(plan.steps), learning_rate=_rate(setting),
-            folder=jobdir.checkpoints, use_cpu=setting.device.name == "cpu",
-        ),
+        model, _arguments(setting, len(plan.steps)),
         steps=PlannedSteps(plan, rows.training), schedule=schedule, loss=loss, watch=watcher.after_step,
         save=lambda trainer, step: _checkpoint(setting, watcher, trainer, model, step),
     )  # fmt: skip
     check_float32(model)
     _begin(jobdir, Phase.TRAINING)
-    watcher.begin()
     for remark in start_remarks(trainer, model, rows, setting.dtype):
         jobdir.say(Remarked(level="warn", text=remark))
     untrained = Before(model)
-    trainer.train(resume_from_checkpoint=str(before[0]) if before else None)
-    for remark in untrained.check_moved(model, trainer.state.global_step):
+    if before is not None:
+        trainer.load(before[0])
+    watcher.begin(0 if before is None else int(before[0].name.removeprefix("step-")))
+    if story.improvement.stopped_at is None:  # else it stopped early, and was interrupted before the adapter was saved
+        trainer.train(resume_from_checkpoint=str(before[0]) if before else None)
+    step = story.improvement.stopped_at or trainer.state.global_step
+    for remark in untrained.check_moved(model, step):
         jobdir.say(Remarked(level="warn", text=remark))
-    return _save(setting, rows, watcher, model, loss, micro, step=trainer.state.global_step, was_stopped=stop.asked())
+    chosen = _chosen(setting, story, step)
+    if chosen != step:
+        trainer.load(jobdir.root / BEST / WEIGHED)
+        jobdir.say(Remarked(text=f"the adapter is that of step {chosen}, where the validation loss was lowest."))
+    return _save(setting, rows, watcher, model, loss, plan, micro, step=step, chosen=chosen, was_stopped=stop.asked())
+
+
+def _arguments(setting: Setting, steps: int) -> TrainingArguments:
+    return training_arguments(
+        setting.spec.schedule, steps=steps, learning_rate=_rate(setting),
+        folder=setting.jobdir.checkpoints, use_cpu=setting.device.name == "cpu",
+    )  # fmt: skip
+
+
+def _chosen(setting: Setting, story: Story, step: int) -> int:
+    """The step whose weights are published: the last one, or with `keep_best` that of the best evaluation."""
+    return story.best[0] if setting.spec.schedule.keep_best and story.best is not None else step
 
 
 def _rate_said(setting: Setting) -> tuple[str, ...]:
@@ -176,43 +200,78 @@ def _micro_batch(setting: Setting, before: Story | None) -> MicroBatch:
     schedule = setting.spec.schedule
     if schedule.micro_batch_rows is not None:
         return MicroBatch(rows=schedule.micro_batch_rows, tokens=2**31)
-    return MicroBatch(rows=schedule.batch_rows, tokens=TOKENS_PER_PASS[setting.device.name.partition(":")[0]])
+    rows = schedule.batch_rows if schedule.batch_tokens is None else 2**31
+    return MicroBatch(rows=rows, tokens=TOKENS_PER_PASS[setting.device.name.partition(":")[0]])
 
 
 def _plan_that_fits(
     setting: Setting, rows: Rows, micro: MicroBatch, model: PeftModel, loss: TokenLoss
 ) -> tuple[Plan, MicroBatch]:
-    """Run the largest forward pass of the plan forward and backward, and undo it; halve until it fits.
+    """Take the step of the plan's largest forward pass, without its length, and undo it; halve until it fits.
 
     Raises torch.OutOfMemoryError where even one row does not.
     """
-    schedule, shuffle_seed = setting.spec.schedule, setting.spec.data.rows.shuffle_seed
-    seed = schedule.seed if shuffle_seed is None else shuffle_seed
+    for _ in range(setting.order.halvings):
+        micro = _halved(setting, rows, micro)
+    arguments = _arguments(setting, 1)
     while True:
-        plan = plan_batches(
-            rows.lengths, epochs=schedule.epochs, batch_rows=schedule.batch_rows, micro=micro, seed=seed
-        )
-        largest = max((one for step in plan.steps for one in step), key=lambda one: len(one) * rows.lengths[one[-1]])
+        plan = _plan(setting, rows, micro)
+        largest = _largest(plan, rows)
         try:
             model.train()
             loss(batch_of([rows.training[row] for row in largest]).to(torch.device(setting.device.name))).backward()
+            take_no_step(model, arguments)
             return plan, micro
         except torch.OutOfMemoryError:
             if micro.rows == 1 or len(largest) == 1:
                 raise
             micro = micro.halved()
             setting.jobdir.say(
-                Remarked(text=f"the longest batch did not fit; going on with {micro.rows} rows per forward pass.")
+                Remarked(text=f"the longest batch did not fit; going on with {_words(micro)} per forward pass.")
             )
         finally:
             model.zero_grad(set_to_none=True)
+
+
+def _plan(setting: Setting, rows: Rows, micro: MicroBatch) -> Plan:
+    schedule, shuffle_seed = setting.spec.schedule, setting.spec.data.rows.shuffle_seed
+    return plan_batches(
+        rows.lengths, epochs=schedule.epochs, batch_rows=schedule.batch_rows, micro=micro,
+        seed=schedule.seed if shuffle_seed is None else shuffle_seed, steps=schedule.steps,
+        batch_tokens=schedule.batch_tokens,
+    )  # fmt: skip
+
+
+def _largest(plan: Plan, rows: Rows) -> tuple[int, ...]:
+    """The forward pass with the most tokens, counted with padding."""
+    return max((one for step in plan.steps for one in step), key=lambda one: len(one) * rows.lengths[one[-1]])
+
+
+def _halved(setting: Setting, rows: Rows, micro: MicroBatch) -> MicroBatch:
+    """Passes half as large, after this run has gone out of memory. Raises JobFailed where that changes nothing."""
+    half = micro.halved()
+    before, now = (_largest(_plan(setting, rows, one), rows) for one in (micro, half))
+    if len(now) < len(before):
+        return half
+    raise JobFailed(
+        f"the job ran out of memory, and its largest forward pass is a single row of {rows.lengths[now[-1]]:,} tokens, "
+        "so smaller passes do not help. Lower the longest row, or choose NF4 or a smaller base, then start it again.",
+        code=Code.OUT_OF_MEMORY,
+    )
+
+
+def _words(micro: MicroBatch) -> str:
+    return f"{micro.rows} row{'s' if micro.rows > 1 else ''}" if micro.rows < 2**15 else f"{micro.tokens:,} tokens"
 
 
 def _story(setting: Setting, rows: Rows, plan: Plan, micro: MicroBatch, now: datetime) -> Story:
     trained = hashlib.sha256(plan.sha256().encode())
     trained.update(rows.training.sha256() + rows.validation.sha256())
     # Neither a name nor a sample changes what is learnt.
-    wish = setting.spec.model_dump_json(exclude={"suffix": True, "data": {"sample_rows", "sample_tokens"}})
+    # Defaults are left out, so that a setting that is new tomorrow does not refuse the checkpoints of today.
+    wish = setting.spec.model_dump_json(
+        exclude={"suffix": True, "data": {"sample_rows", "sample_tokens"}}, exclude_defaults=True
+    )
     return Story(
         plan_sha256=trained.hexdigest(),
         training_sha256=rows.identity,
@@ -248,6 +307,8 @@ def _checkpoint(setting: Setting, watcher: Watcher, trainer: PlannedTrainer, mod
     staged = stage(setting.jobdir, setting.order.fence, step)
     save_adapter(model, staged, setting.facts.base_name)
     trainer.save_state_files(staged)
+    if (setting.jobdir.root / BEST).exists():
+        shutil.copytree(setting.jobdir.root / BEST, staged / BEST)
     watcher.saved(step, seal(setting.jobdir, staged, fence=setting.order.fence, step=step, story=watcher.story))
     _begin(setting.jobdir, Phase.TRAINING)
 
@@ -256,8 +317,8 @@ def _checkpoint(setting: Setting, watcher: Watcher, trainer: PlannedTrainer, mod
 
 
 def _save(
-    setting: Setting, rows: Rows, watcher: Watcher, model: PeftModel, loss: TokenLoss, micro: MicroBatch,
-    *, step: int, was_stopped: bool,
+    setting: Setting, rows: Rows, watcher: Watcher, model: PeftModel, loss: TokenLoss, plan: Plan, micro: MicroBatch,
+    *, step: int, chosen: int, was_stopped: bool,
 ) -> Fitted:  # fmt: skip
     story, jobdir = watcher.story, setting.jobdir
     if was_stopped and (jobdir.stop_wish() is not CancelWish.KEEP or story.trained_tokens == 0):
@@ -265,11 +326,12 @@ def _save(
     _begin(jobdir, Phase.SAVING)
     save_adapter(model, jobdir.out, setting.facts.base_name)
     check_finite(jobdir.out / WEIGHTS)
-    save_manifest(jobdir.out, manifest_of(setting, rows, story, model, step))
+    save_manifest(jobdir.out, manifest_of(setting, rows, story, model, plan, step=step, chosen=chosen))
     final_loss = None
     if not was_stopped:
+        watcher.end()
         measure = _evaluation(model, loss, _proving_rows(rows), micro, setting.device)
-        final_loss = story.losses[-1][1] if story.losses else measure().loss_per_token if measure else None
+        final_loss = dict(story.losses)[chosen] if story.losses else measure().loss_per_token if measure else None
     return Fitted(story=story, step=step, is_saved=True, was_stopped=was_stopped, final_loss=final_loss, micro=micro)
 
 

@@ -8,7 +8,8 @@ import transformers
 
 from models.catalog.method_facts import check_pair
 from models.domain.base_model import BaseFacts, Shapes
-from models.domain.training import TrainingSpec
+from models.domain.errors import Code, Invalid
+from models.domain.training import TrainingSpec, optimiser_refusal
 from worker.device import DeviceFacts, compute_dtype, device_facts, use_threads, visible_name
 from worker.jobdir import JobDir, Order
 from worker.loading import base_facts
@@ -45,6 +46,8 @@ def set_up(jobdir: JobDir) -> Setting:
     method_options(spec.method)
     use_threads(order.threads)
     device = device_facts(visible_name(order.device))
+    if (refusal := optimiser_refusal(spec.schedule.optimiser, device.name)) is not None:
+        raise Invalid(refusal, code=Code.INVALID_SETTING, param="schedule.optimiser")
     base = jobdir.inputs / "base"
     shapes = Shapes.model_validate_json((base / "shapes.json").read_text())
     check_pair(spec.method.name, spec.quantisation, shapes)

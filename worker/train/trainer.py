@@ -24,12 +24,17 @@ from transformers import (
 
 from models.domain.errors import Code, JobFailed
 from models.domain.estimate import rate_share
-from models.domain.training import ScheduleSpec
+from models.domain.training import Optimiser, ScheduleSpec
 from worker.data.render import Rendered
 from worker.methods.rates import parameter_groups
 from worker.train.loss import TokenLoss, batch_of
 from worker.train.plan import Plan
 
+OPTIMISERS = {
+    Optimiser.ADAMW: "adamw_torch",
+    Optimiser.ADAMW_8BIT: "adamw_bnb_8bit",
+    Optimiser.PAGED_ADAMW_8BIT: "paged_adamw_8bit",
+}
 StepRows = tuple[tuple[Rendered, ...], ...]  # one optimiser step: its forward passes, each with its rows
 
 
@@ -42,6 +47,7 @@ class StepFigures:
     grad_norm: float
     learning_rate: float
     trained_tokens: int
+    tokens: int
     step_seconds: float
 
 
@@ -83,7 +89,7 @@ class PlannedTrainer(Trainer):
         super().__init__(model=model, args=arguments, train_dataset=steps)
         self._steps, self._schedule = steps, schedule
         self._token_loss, self._watch, self._save_step = loss, watch, save
-        self._loss_per_token, self._grad_norm, self._trained_tokens = 0.0, 0.0, 0
+        self._loss_per_token, self._grad_norm, self._trained_tokens, self._tokens = 0.0, 0.0, 0, 0
         self._began = time.monotonic()
         for noisy in (PrinterCallback, ProgressCallback):
             self.remove_callback(noisy)
@@ -126,6 +132,7 @@ class PlannedTrainer(Trainer):
             self.accelerator.backward(loss / tokens)
             nats += loss.detach()
         self._trained_tokens, self._loss_per_token = tokens, float(nats) / tokens
+        self._tokens = sum(len(row.ids) for rows in inputs for row in rows)
         self._check_finite("loss", self._loss_per_token)
         return nats / tokens
 
@@ -141,7 +148,7 @@ class PlannedTrainer(Trainer):
             step = self.state.global_step + 1
             raise JobFailed(
                 f"the {what} of step {step} is {value}, not a number to learn from; nothing after step {step - 1} is "
-                "kept. Lower the learning rate, or look at the rows of that step.",
+                "kept. Try a third of the learning rate or a longer warm-up, or look at the rows of that step.",
                 code=Code.NOT_FINITE,
                 step=step,
             )
@@ -154,12 +161,17 @@ class PlannedTrainer(Trainer):
                 grad_norm=self._grad_norm,
                 learning_rate=learning_rate,
                 trained_tokens=self._trained_tokens,
+                tokens=self._tokens,
                 step_seconds=time.monotonic() - self._began,
             )
         )
         if wish.save:
             self._save_step(self, self.state.global_step)
         return wish
+
+    def load(self, folder: Path) -> None:
+        """The adapter's weights as a checkpoint or a kept evaluation has them."""
+        self._load_from_checkpoint(str(folder))
 
     def save_state_files(self, folder: Path) -> None:
         """optimizer.pt, scheduler.pt, rng_state.pth and trainer_state.json: all that a resume needs beside weights."""
@@ -208,7 +220,7 @@ def training_arguments(
         learning_rate=learning_rate,
         weight_decay=schedule.weight_decay,
         max_grad_norm=schedule.max_grad_norm,
-        optim="adamw_torch",
+        optim=OPTIMISERS[schedule.optimiser],
         seed=schedule.seed,
         data_seed=schedule.seed,
         use_cpu=use_cpu,
@@ -222,3 +234,12 @@ def training_arguments(
         report_to=[],
         disable_tqdm=True,
     )
+
+
+def take_no_step(model: torch.nn.Module, arguments: TrainingArguments) -> None:
+    """An optimiser's step at a rate of zero on the gradients that are there: takes its memory and moves nothing."""
+    trained = [parameter for parameter in model.parameters() if parameter.grad is not None]
+    if not all(bool(torch.isfinite(parameter.grad).all()) for parameter in trained if parameter.grad is not None):
+        return  # the training itself stops there, and names the step
+    kind, options = Trainer.get_optimizer_cls_and_kwargs(arguments)
+    kind(trained, **{**options, "lr": 0.0}).step()

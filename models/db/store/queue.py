@@ -371,9 +371,11 @@ def _after_loss(
 
 
 def _series_of(step: StepDone) -> list[tuple[str, float]]:
+    counted = (("tokens", step.tokens), ("peak_memory_bytes", step.peak_memory_bytes))
     return [
         ("train_loss", step.loss_per_token), ("grad_norm", step.grad_norm), ("learning_rate", step.learning_rate),
         ("trained_tokens", float(step.trained_tokens)), ("step_seconds", step.step_seconds),
+        *((series, float(count)) for series, count in counted if count is not None),
     ]  # fmt: skip
 
 
