@@ -31,6 +31,20 @@ def conversations(count: int = 12) -> list[dict[str, Any]]:
     ]
 
 
+def compared(count: int = 12, *, labelled: bool = False) -> list[dict[str, Any]]:
+    """Pairs in which a colour is better than its number; or each answer by itself with its label."""
+    rows: list[dict[str, Any]] = []
+    for number in range(count):
+        prompt = f"Which colour has number {number}{'?' * (1 + number % 5)}"
+        colour, digits = COLOURS[number % len(COLOURS)], str(number) * (1 + number % 4)
+        if labelled:
+            rows += [{"prompt": prompt, "completion": colour, "label": True}]
+            rows += [{"prompt": prompt, "completion": digits, "label": False}]
+        else:
+            rows += [{"prompt": prompt, "chosen": colour, "rejected": digits}]
+    return rows
+
+
 def training_job(
     root: Path,
     *,
@@ -41,6 +55,7 @@ def training_job(
     method: str = "lora",
     options: dict[str, Any] | None = None,
     data: dict[str, Any] | None = None,
+    objective: dict[str, Any] | None = None,
     fence: int = 1,
     resume_from: str | None = None,
     compute_dtype: str = "fp32",
@@ -59,6 +74,7 @@ def training_job(
             "options": {**({"rank": 4, "alpha": 8} if method == "lora" else {}), **(options or {})},
         },
         "schedule": {"epochs": 1, "batch_rows": 4, "learning_rate": 0.01, **schedule},
+        "objective": objective or {},
     }
     jobdir.lay_out(
         Order(

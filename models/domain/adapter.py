@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from models.domain.ids import Sha256
+from models.domain.objectives import ObjectiveSpec
 from models.domain.reading import Reading
 from models.domain.training import KeptTogether, Quantisation, Spec
 
@@ -49,7 +50,7 @@ class TrainedSplit(Spec):
 
 
 class AdapterData(Spec):
-    """What it was trained on. Losses are per trained token, nats.
+    """What it was trained on. Losses are per trained token, nats; of DPO and KTO they are per pair or row.
 
     `rows` are the sequences of one epoch and `tokens` their length in all; `left_out` counts rows by the reason.
     `steps` are all that were taken; `heldout_loss_after` is that of the weights here.
@@ -105,6 +106,8 @@ class AdapterManifest(Spec):
     target_modules: tuple[str, ...] = Field(title="Full names of the adapted modules, sorted")
     weights_sha256: Sha256 = Field(title="Of adapter_model.safetensors")
     seed: int
+    objective: ObjectiveSpec | None = Field(default=None, title="What was minimised; None: supervised")
+    reference_sha256: Sha256 | None = Field(default=None, title="Of the start's log-probabilities, for DPO and KTO")
     data: AdapterData
     machine: AdapterMachine
     continued_from: AdapterParent | None = None

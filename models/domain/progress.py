@@ -45,7 +45,7 @@ class Progressed(_Said):
 
 
 class PreferenceFigures(BaseModel):
-    """What DPO or KTO did to the answers of a step or an evaluation. Log-probabilities are summed over an answer (nats).
+    """What DPO or KTO did to the answers of a step or an evaluation. Log-probabilities: nats, summed over an answer.
 
     chosen, rejected: means under the model in training, of the better and the worse answers (KTO: good and bad ones).
     margin: beta x (model - reference) of the chosen, less that of the rejected, in the mean.

@@ -1,12 +1,12 @@
 """A fine-tune as data: which base, which rows, which method, which schedule. Frozen, every field bounded."""
 
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.domain.ids import AdapterId, BaseId, FileId
+from models.domain.objectives import ObjectiveSpec
 
 
 class Spec(BaseModel):
@@ -38,22 +38,11 @@ class OverLong(StrEnum):
 
 
 class TrainOn(StrEnum):
-    """Which assistant turns carry loss."""
+    """Which turns of a conversation carry loss."""
 
     ASSISTANT = "assistant"
     LAST_TURN = "last_turn"
     ALL = "all"  # every token after the first, the questions too; a turn of weight 0 still carries none
-
-
-SUPERVISED_KINDS = ("conversation", "text")
-OTHER_KINDS = {"preference": "preference pairs", "labelled": "labelled answers"}
-
-
-def not_supervised(kinds: Mapping[str, int]) -> str | None:
-    """What a dataset holds instead of rows for a supervised run, by its rows of each kind; None where it has such."""
-    if any(kinds.get(kind) for kind in SUPERVISED_KINDS):
-        return None
-    return next((words for kind, words in OTHER_KINDS.items() if kinds.get(kind)), None)
 
 
 class BadRows(StrEnum):
@@ -416,6 +405,7 @@ class TrainingSpec(Spec):
         },
     )
     schedule: ScheduleSpec = ScheduleSpec()
+    objective: ObjectiveSpec = ObjectiveSpec()
     suffix: str | None = Field(default=None, min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     start_adapter: AdapterId | None = Field(
         default=None,

@@ -254,4 +254,7 @@ def test_pairs_are_refused_before_anything_is_queued(house: House):
             start_training(house.deps, anna.principal, spec(base, data=data))
         assert caught.value.facts["param"] == field
     choices = show_training_choices(house.deps, anna.principal)
-    assert [file.not_supervised for file in choices.files] == ["preference pairs", None]
+    assert [dict(file.kinds) for file in choices.files] == [{"preference": 20}, {}]
+    aim = {"objective": {"name": "dpo"}}
+    wish = TrainingSpec.model_validate(spec(base, data=mix(pairs)).model_dump(mode="json") | aim)
+    assert start_training(house.deps, anna.principal, wish).job.spec["objective"]["beta"] == 0.1

@@ -19,6 +19,7 @@ from models.domain.base_model import Shapes
 from models.domain.errors import NotFound
 from models.domain.estimate import MemoryEstimate, RowCounts
 from models.domain.job import Lane
+from models.domain.objectives import SEQUENCES_OF
 from models.domain.reports import GateReport
 from models.domain.token_figures import TokenFigures, token_figures
 from models.domain.training import TrainingSpec
@@ -97,7 +98,8 @@ def estimate_training(deps: Deps, principal: Principal, spec: TrainingSpec) -> E
     room = _roomiest(deps, workers)
     counts = _counts(spec, usable)
     tokens = _figures(spec, counts, counted, formats)
-    rows = tokens.sequences if tokens else counts.rows if counts else None
+    each = SEQUENCES_OF[spec.objective.name]
+    rows = tokens.sequences // each if tokens else counts.rows if counts else None
     trainable = _trainable(spec, shapes)
     memory = _memory(deps, spec, shapes, trainable, room, formats[0] if formats else "", tokens)
     epoch_tokens = tokens.tokens if tokens else None
@@ -125,7 +127,7 @@ def estimate_training(deps: Deps, principal: Principal, spec: TrainingSpec) -> E
 
 
 def _rate(spec: TrainingSpec, shapes: Shapes) -> float:
-    recommended = recommended_rate(spec.method.name, shapes.hidden_size).value
+    recommended = recommended_rate(spec.method.name, shapes.hidden_size, spec.objective.name).value
     return estimate.learning_rate(spec.schedule, shapes.hidden_size, recommended)
 
 
@@ -210,7 +212,8 @@ def _device_kind(room: Room | None) -> str:
 def _tokens(spec: TrainingSpec, room: Room | None, tokens: TokenFigures | None) -> int:
     """By the longest row that is trained on where it is known, else by the longest allowed."""
     longest = tokens.longest if tokens and tokens.longest else spec.data.max_length
-    return estimate.tokens_per_pass(longest, spec.schedule, _device_kind(room))
+    each = SEQUENCES_OF[spec.objective.name]
+    return estimate.tokens_per_pass(each * longest, spec.schedule, _device_kind(room))
 
 
 def _memory(

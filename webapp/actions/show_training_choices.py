@@ -1,5 +1,6 @@
 """What a training can start from, as its team sees it: base models, files, an earlier run's settings."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from models.db.store.team import TeamStore
@@ -7,7 +8,7 @@ from models.db.store.team_trainings import TrainableFile
 from models.db.tables import BaseModel
 from models.domain.access import Kind, Object, Principal, Verb, can
 from models.domain.job import JobKind, JobState
-from models.domain.training import TrainingSpec, not_supervised
+from models.domain.training import TrainingSpec
 from webapp.deps import Deps
 
 MOST_FILES = 500
@@ -30,7 +31,7 @@ class BaseChoice:
 class FileChoice:
     """One version of a dataset. `status` is uploaded (not checked yet), processed or error, with `details`.
 
-    `not_supervised` is what it holds instead of conversations or texts, where it holds none.
+    `kinds` counts its usable rows by kind; empty where it is not checked yet.
     """
 
     id: str
@@ -45,7 +46,7 @@ class FileChoice:
     format: str | None
     rows: int | None
     usable_rows: int | None
-    not_supervised: str | None
+    kinds: Mapping[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,5 +116,5 @@ def _file(found: TrainableFile) -> FileChoice:
         format=row.format,
         rows=row.rows,
         usable_rows=row.usable_rows,
-        not_supervised=not_supervised((row.report or {}).get("kinds") or {}),
+        kinds=(row.report or {}).get("kinds") or {},
     )

@@ -12,7 +12,8 @@ from models.domain.base_model import Shapes
 from models.domain.errors import Code, Invalid, NotFound
 from models.domain.ids import BaseId
 from models.domain.job import JobKind, Lane
-from models.domain.training import MethodChoice, TrainingSpec, not_supervised
+from models.domain.objectives import Objective, misfit
+from models.domain.training import MethodChoice, TrainingSpec
 from webapp import words
 from webapp.actions.continuing import continued
 from webapp.actions.note_of_disk import note_of_disk
@@ -34,8 +35,8 @@ def start_training(
 ) -> JobSeen:
     """`spec.base` may be a base's id or its public name. A file not checked yet is accepted: the job finds out.
 
-    Raises NotFound (base, file), Invalid (options, a file known to be broken or of pairs), Forbidden. The job is
-    accepted once its row is written; if the bell fails, the sweep rings.
+    Raises NotFound (base, file), Invalid (options, a file known to be broken or of rows that the objective cannot
+    use), Forbidden. The job is accepted once its row is written; if the bell fails, the sweep rings.
     """
     if not (spec.start_adapter and "method" not in spec.model_fields_set):  # else it is the adapter's own
         spec = spec.model_copy(update={"method": checked_method(spec.method, at="method")})
@@ -61,10 +62,11 @@ def checked_training(store: TeamStore, spec: TrainingSpec) -> tuple[TrainingSpec
     shapes = Shapes.model_validate(base.shapes)
     check_pair(spec.method.name, spec.quantisation, shapes)
     trainable = check_targets(spec.method, shapes)
-    _check_file(store, "training_file", spec.data.training_file)
-    _check_file(store, "validation_file", spec.data.validation_file)
+    objective = spec.objective.name
+    _check_file(store, "training_file", spec.data.training_file, objective)
+    _check_file(store, "validation_file", spec.data.validation_file, objective)
     for place, mixed in enumerate(spec.data.rows.mixed):
-        _check_file(store, f"data.rows.mixed.{place}.file", mixed.file)
+        _check_file(store, f"data.rows.mixed.{place}.file", mixed.file, objective)
     return spec.model_copy(update={"base": BaseId(base.id)}), trainable
 
 
@@ -100,7 +102,7 @@ def _base(store: TeamStore, name_or_id: str) -> BaseModel:
     return store.base(name_or_id)
 
 
-def _check_file(store: TeamStore, field: str, file_id: str | None) -> None:
+def _check_file(store: TeamStore, field: str, file_id: str | None, objective: Objective) -> None:
     if file_id is None:
         return
     try:
@@ -113,9 +115,9 @@ def _check_file(store: TeamStore, field: str, file_id: str | None) -> None:
             code=BROKEN_FILE.get(field, Code.INVALID_TRAINING_FILE),
             param=field,
         )
-    if (held := not_supervised((file.report or {}).get("kinds") or {})) is not None:
+    if (held := misfit((file.report or {}).get("kinds") or {}, objective)) is not None:
         raise Invalid(
-            f"{file.filename} holds {held}; a supervised run needs conversations or texts. Choose another dataset.",
+            f"{file.filename} {held}",
             code=BROKEN_FILE.get(field, Code.INVALID_TRAINING_FILE),
             param=field,
         )

@@ -17,6 +17,7 @@ from webapp.pages.train_form import (
     resets,
     show_column,
     show_options_of,
+    show_options_of_objective,
     sides,
     takes_out,
 )
@@ -39,10 +40,12 @@ from webapp.views.train_wish import (
     MAX_LENGTH,
     METHOD,
     NAME,
+    OBJECTIVE,
     PRESET,
     SHARE,
     VALIDATION,
     VALIDATION_FILE,
+    is_objective_option,
     is_option,
     is_option_of,
 )
@@ -117,6 +120,9 @@ def build(deps: Deps) -> None:
     options = [slot for slot in form.slots.values() if is_option(slot.field)]
     method = form.slots[METHOD].component
     on(method.change, show_options_of(options), method, [slot.column for slot in options])
+    aims = [slot for slot in form.slots.values() if is_objective_option(slot.field)]
+    objective = form.slots[OBJECTIVE].component
+    on(objective.change, show_options_of_objective(aims), objective, [slot.column for slot in aims])
     on(form.slots[KEPT_TOGETHER].component.change, show_column, form.slots[KEPT_TOGETHER].component,
        form.slots[COLUMN].column)  # fmt: skip
     for slot in form.slots.values():
@@ -187,6 +193,7 @@ def _mix(form: Form) -> tuple[dict[str, gr.HTML], list[gr.Button]]:
 def _advanced(form: Form) -> tuple[gr.Button, gr.HTML]:
     """Returns the button that sets the longest row from the counted tokens, and its note."""
     hidden = {field.key for field in FIELDS if is_option(field) and not is_option_of(field, HOUSE.method.name)}
+    hidden |= {field.key for field in FIELDS if is_objective_option(field)}
     others = (field for field in FIELDS if field.key != SHARE)
     for slot in put_groups(others, is_hidden=lambda one: one.key in (*hidden, COLUMN), is_open=False):
         form.slots[slot.field.key] = slot

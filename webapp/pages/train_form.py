@@ -78,6 +78,16 @@ def show_options_of(slots: Sequence[Slot]) -> Any:
     return show
 
 
+def show_options_of_objective(slots: Sequence[Slot]) -> Any:
+    """Only the chosen objective's options stand on the page."""
+
+    def show(objective: str) -> Any:
+        typed = {train_wish.OBJECTIVE: objective}
+        return [gr.update(visible=train_wish.is_in_use(slot.field, typed)) for slot in slots]
+
+    return show
+
+
 def show_column(kept_together: str) -> Any:
     """The column is asked for only where rows stay together by one."""
     return gr.update(visible=kept_together == KeptTogether.COLUMN)

@@ -4,15 +4,27 @@ from dataclasses import dataclass, replace
 
 from models.domain.access import Member
 from models.domain.errors import AppError
+from models.domain.objectives import misfit
 from models.domain.reports import Length
 from models.domain.training import TrainingSpec
 from webapp.actions.data_reports import StageState
 from webapp.actions.estimate_training import Estimate, estimate_training
-from webapp.actions.show_training_choices import FileChoice, TrainingChoices, show_training_choices
+from webapp.actions.show_training_choices import TrainingChoices, show_training_choices
 from webapp.actions.token_counts import files_of
 from webapp.deps import Deps
 from webapp.views import fields, lengths, train_mix, train_wish
-from webapp.views.train_wish import BASE, BY_FILE, FIELDS, FILE, METHOD, VALIDATION, VALIDATION_FILE, Checked, Typed
+from webapp.views.train_wish import (
+    BASE,
+    BY_FILE,
+    FIELDS,
+    FILE,
+    METHOD,
+    VALIDATION,
+    VALIDATION_FILE,
+    Checked,
+    Typed,
+    objective_of,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,13 +111,6 @@ def _gone(typed: Typed, choices: TrainingChoices, *, needs_all: bool) -> dict[st
             problems[key] = (
                 f"{file.name} cannot be used: {file.details} Correct it and upload it again, or choose another."
             )
-        elif file is not None and (held := _holds(file)) is not None:
-            problems[key] = held
+        elif file is not None and (held := misfit(file.kinds, objective_of(typed))) is not None:
+            problems[key] = f"{file.name} {held}"
     return problems
-
-
-def _holds(file: FileChoice) -> str | None:
-    if file.not_supervised is None:
-        return None
-    needed = "a supervised run needs conversations or texts. Choose another dataset."
-    return f"{file.name} holds {file.not_supervised}; {needed}"

@@ -21,6 +21,7 @@ LONGEST_NUMBER = 40  # characters; Python refuses to read numbers of 5,000 digit
 class Group(StrEnum):
     """Where a field stands among the advanced ones."""
 
+    OBJECTIVE = "Objective"
     ROWS = "Rows"
     ADAPTER = "Adapter"
     QUANTISATION = "Quantisation"

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from models.catalog.methods import METHODS
 from models.catalog.methods.base import Family, Method
 from models.domain.ids import BaseId, FileId
+from models.domain.objectives import OPTIONS_OF, Objective, ObjectiveSpec
 from models.domain.presets import HOUSE, PRESETS, Preset
 from models.domain.training import DataSpec, KeptTogether, MethodChoice, RowsSpec, ScheduleSpec, TrainingSpec
 from webapp.views import fields, train_mix, train_sweep
@@ -30,6 +31,7 @@ BASE, FILE, VALIDATION, VALIDATION_FILE, NAME = (
 )
 SHARE = "data.validation_fraction"
 METHOD = "method.name"
+OBJECTIVE = "objective.name"
 ROWS = "data.rows"
 KEPT_TOGETHER, COLUMN, MAX_LENGTH = f"{ROWS}.kept_together", f"{ROWS}.column", "data.max_length"
 PRESET = "preset"  # kept with what was typed, but no part of a spec
@@ -84,7 +86,7 @@ def all_fields() -> tuple[Field, ...]:
     options = {field.key: field for method in METHODS for field in option_fields(method)}.values()
     whole = fields.fields_of(
         TrainingSpec, at="", key="spec", groups={"start_adapter": Group.ADAPTER}, otherwise=Group.QUANTISATION,
-        leave_out=("base", "data", "method", "schedule", "suffix"),
+        leave_out=("base", "data", "objective", "method", "schedule", "suffix"),
     )  # fmt: skip
     schedule = fields.fields_of(ScheduleSpec, at="schedule", groups=GROUPS, otherwise=Group.SCHEDULE)
     data = fields.fields_of(
@@ -92,7 +94,8 @@ def all_fields() -> tuple[Field, ...]:
         leave_out=("training_file", "validation_file", "rows"),
     )  # fmt: skip
     rows = fields.fields_of(RowsSpec, at=ROWS, groups={}, otherwise=Group.ROWS, leave_out=("mixed",))
-    found = (method_field(), *options, *whole, *schedule, *data, *rows)
+    aim = fields.fields_of(ObjectiveSpec, at="objective", groups={}, otherwise=Group.OBJECTIVE)
+    found = (*aim, method_field(), *options, *whole, *schedule, *data, *rows)
     order = list(Group)
     return tuple(sorted(found, key=lambda field: order.index(field.group)))
 
@@ -171,8 +174,8 @@ def default_of(field: Field, preset: Preset) -> Any:
 
 
 def is_about_rows(field: Field) -> bool:
-    """Which rows are taken is no preset's business."""
-    return field.key == SHARE or field.path.startswith(f"{ROWS}.")
+    """Which rows are taken, and what is learnt from them, is no preset's business."""
+    return field.key == SHARE or field.path.startswith((f"{ROWS}.", "objective."))
 
 
 def is_option(field: Field) -> bool:
@@ -184,11 +187,24 @@ def is_option_of(field: Field, method: object) -> bool:
     return field.key in OPTIONS.get(str(method), ())
 
 
+def is_objective_option(field: Field) -> bool:
+    """An option of some objective, or of several."""
+    return field.path.startswith("objective.") and field.key != OBJECTIVE
+
+
+def objective_of(typed: Typed) -> Objective:
+    """The chosen one; what is no objective is refused elsewhere, and stands for the usual one here."""
+    chosen = typed.get(OBJECTIVE)
+    return Objective(chosen) if chosen in set(Objective) else Objective.SUPERVISED
+
+
 def is_in_use(field: Field, typed: Typed) -> bool:
-    """A method's options count only while it is chosen, the share only while no other file validates, the column
-    only while rows stay together by one."""
+    """The options of a method or an objective count only while it is chosen, the share only while no other file
+    validates, the column only while rows stay together by one."""
     if is_option(field):
         return is_option_of(field, typed.get(METHOD))
+    if is_objective_option(field):
+        return field.path.rpartition(".")[2] in OPTIONS_OF[objective_of(typed)]
     if field.key == COLUMN:
         return typed.get(KEPT_TOGETHER) == KeptTogether.COLUMN
     return field.key != SHARE or typed.get(VALIDATION) != BY_FILE
@@ -219,6 +235,7 @@ def check(typed: Typed) -> Checked:
     told = {
         "base": typed.get(BASE) or "",
         "data": _nested(typed, "data") | _files(typed) | {"rows": _rows(typed)},
+        "objective": _nested(typed, "objective"),
         "method": {"name": method, "options": options},
         "schedule": _nested(typed, "schedule"),
         "suffix": str(typed.get(NAME) or "").strip() or None,

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from models.domain.objectives import ObjectiveSpec
 from models.domain.training import DataSpec, MethodChoice, MixedFile, RowsSpec, ScheduleSpec, TrainingSpec
 from webapp.views import train_mix, train_wish
 from webapp.views.fields import cut
@@ -16,7 +17,10 @@ from webapp.views.plain_yaml import loaded, refused, shown
 from webapp.views.train_wish import Typed
 
 NAMES = "names"
-SPECS = {"data": DataSpec, "data.rows": RowsSpec, "method": MethodChoice, "schedule": ScheduleSpec}
+SPECS = {
+    "data": DataSpec, "data.rows": RowsSpec, "objective": ObjectiveSpec, "method": MethodChoice,
+    "schedule": ScheduleSpec,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -110,19 +110,12 @@ class Renderer:
         row: int | None = None,
     ) -> list[Rendered]:
         """The sequences of one row: usually one; one per answer where the template rewrites earlier turns; one per
-        part of a long text that is split.
+        part of a long text that is split; the better and the worse answer of a preference pair.
 
         An empty list means that the row is longer than `max_length` tokens and was dropped. Raises Invalid with
         code `template` (the base cannot express the row) or `mask` (nothing to train), naming `row` if given.
         """
         try:
-            if isinstance(example, Preference | Labelled):
-                raise Invalid(
-                    "a row to compare answers by cannot be trained on as an answer. Choose a dataset of "
-                    "conversations or texts.",
-                    code=Code.MASK,
-                    kind="nothing_trained",
-                )
             written = self.write(example, train_on, max_length, over_long, template_arguments)
             return [each.sequence for each in written if each.is_used]
         except Invalid as refusal:
@@ -157,6 +150,7 @@ class Renderer:
                 sequences = [
                     self._continuation(example, each, arguments) for each in (example.chosen, example.rejected)
                 ]
+                self._check_prompt(*sequences)
                 labels = ["chosen", "rejected"]
                 if any(len(each.ids) > max_length for each in sequences):
                     max_length = 0
@@ -170,6 +164,17 @@ class Renderer:
         ]
 
     # -- one conversation ---------------------------------------------------------------------------------------
+
+    def _check_prompt(self, chosen: Rendered, rejected: Rendered) -> None:
+        """Raises Invalid where the two do not begin alike: their difference would be more than the answer."""
+        one, other = (each.ids[: each.spans[0].start] for each in (chosen, rejected))
+        if one != other:
+            raise Invalid(
+                "this base's template writes the prompt of the two answers differently, so they cannot be compared "
+                "token by token. Shorten the answers to one turn, or choose another base.",
+                code=Code.TEMPLATE,
+                kind="serving_law",
+            )
 
     def _continuation(
         self, example: Preference | Labelled, turns: Sequence[Turn], arguments: Mapping[str, Any]

@@ -20,6 +20,7 @@ class Story(BaseModel):
 
     `training_sha256` is that of all sources and how they were read; `gates` are the reports their split went by.
     `losses` are (step, loss per token on the validation rows); `course` and `improvement` what they say.
+    `reference_sha256` is that of a preference objective's reference, which lies beside the weights.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -42,6 +43,7 @@ class Story(BaseModel):
     losses: list[tuple[int, float]] = []
     course: LossCourse = LossCourse()
     improvement: Improvement = Improvement()
+    reference_sha256: str | None = None
 
     @property
     def best(self) -> tuple[int, float] | None:

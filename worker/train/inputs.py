@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 from models.domain.adapter import TrainedSource, TrainedSplit
 from models.domain.errors import Code, Invalid, JobFailed
 from models.domain.ids import Sha256
+from models.domain.objectives import KINDS_OF
 from models.domain.training import BadRows as OnBadRows
 from models.domain.training import KeptTogether, TrainingSpec
 from worker.data.render import Renderer
@@ -24,6 +25,7 @@ from worker.data.source import FACTS, ROWS, Source
 from worker.train.bad_rows import BadRows
 from worker.train.near import gates_in_use
 from worker.train.overlapping import overlap_remarks, split_remarks
+from worker.train.pairs import Pairs
 from worker.train.questions import Question
 from worker.train.rendering import Rendering, Watch, refuse
 from worker.train.repeats import cut_remarks, repeat_remarks
@@ -46,12 +48,16 @@ class TrainingFacts(BaseModel):
 class Rows:
     """Sequences to train on and to validate with; `remarks` are sentences for people.
 
-    `questions` are answered at every evaluation, for people to read. `identity` is that of all sources' bytes and
-    readings; `gates` are the near-duplicate reports in use, one a source: a resumed training passes them back.
+    `pairs` are the same sequences as a preference objective takes them, None for a supervised one: plans and passes
+    are made of `units`. `questions` are answered at every evaluation, for people to read. `identity` is that of all
+    sources' bytes and readings; `gates` are the near-duplicate reports in use, one a source: a resumed training passes
+    them back.
     """
 
     training: Sequences
     validation: Sequences
+    pairs: Pairs | None
+    validation_pairs: Pairs | None
     remarks: tuple[str, ...]
     training_sha256: Sha256
     validation_sha256: Sha256 | None
@@ -65,8 +71,17 @@ class Rows:
     tokenizer: Tokenizer
 
     @property
+    def units(self) -> Sequences | Pairs:
+        """What a plan counts: sequences, or pairs of them."""
+        return self.training if self.pairs is None else self.pairs
+
+    @property
+    def validation_units(self) -> Sequences | Pairs:
+        return self.validation if self.validation_pairs is None else self.validation_pairs
+
+    @property
     def lengths(self) -> list[int]:
-        return self.training.lengths
+        return self.units.lengths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,10 +127,12 @@ def read_inputs(
         own = _source(inputs / "validation", Code.INVALID_VALIDATION_FILE)
         sides.append(_side([own], spec, (None,), watch, role="validation", code=Code.INVALID_VALIDATION_FILE))
         fraction = 0.0
-        remarks += overlap_remarks(sources, own, len(sides[1].candidates[0]))
+        remarks += overlap_remarks(sources, own, len(sides[1].candidates[0]), KINDS_OF[spec.objective.name])
     chosen = [select(training.candidates, data.rows, fraction=fraction, seed=seed)]
     chosen += [[everything(side.candidates[0])] for side in sides[1:]]
-    remarks += repeat_remarks(training.candidates, data.rows) + split_remarks(sources, chosen[0])
+    remarks += repeat_remarks(training.candidates, data.rows) + split_remarks(
+        sources, chosen[0], KINDS_OF[spec.objective.name]
+    )
     rendering = _rendered(renderer, spec, sides, chosen, watch)
     remarks += [remark for side in sides for remark in _said_of(side.bad, side.rows)] + list(renderer.notes)
     if rendering.too_long:
@@ -125,7 +142,8 @@ def read_inputs(
         remarks.append("no held-out row holds a question that fits, so no samples are taken.")
     own_sha256 = Sha256(sides[1].sources[0].facts.sha256) if len(sides) > 1 else None
     return Rows(
-        training=rendering.training, validation=rendering.validation, remarks=tuple(remarks),
+        training=rendering.training, validation=rendering.validation, pairs=rendering.training_pairs,
+        validation_pairs=rendering.validation_pairs, remarks=tuple(remarks),
         training_sha256=Sha256(sources[0].facts.sha256), validation_sha256=own_sha256,
         identity=_identity([one for side in sides for one in side.sources]), gates=tuple(used),
         sources=_recorded(training, chosen[0], spec), split=_split(spec, chosen[0], is_own=own_sha256 is not None),
@@ -159,6 +177,7 @@ def _side(
             read_candidates(
                 source.folder / ROWS, source.gate if gates[place] else None, spec.data.rows, bad,
                 role="mixed" if place else role, code=code, watch=lambda: watch(0, None),
+                objective=spec.objective.name,
             )
         )  # fmt: skip
     fewest = FEWEST_ROWS if role == "training" else 1
@@ -170,13 +189,14 @@ def _rendered(
 ) -> Rendering:
     """Raises JobFailed where too few rows stay, at the latest, or at a bad row where the person wished that."""
     rows = sum(one.used for selections in chosen for one in selections)
-    rendering = Rendering(renderer, spec.data, total=rows, watch=watch)
+    rendering = Rendering(renderer, spec.data, total=rows, watch=watch, objective=spec.objective.name)
     for side, selections in zip(sides, chosen, strict=True):
         taken, unreadable = sum(one.taken for one in selections), side.bad.count
         _check(side, taken, spec)
         for source, selection in zip(side.sources, selections, strict=True):
             rendering.add(source, selection, side.bad)
         _check(side, taken - (side.bad.count - unreadable), spec)
+    rendering.close()
     if not len(rendering.training):
         refuse(f"no row fits into {spec.data.max_length} tokens, so nothing would be trained. Raise max_length.")
     return rendering

@@ -1,7 +1,8 @@
 """Proves a saved adapter before anyone is told of it (promise P7): whole, finite, reloading, and able to stop."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import PeftModel
@@ -12,27 +13,24 @@ from models.domain.errors import Code, JobFailed
 from worker.data.render import Rendered
 from worker.device import DeviceFacts
 from worker.loading import WEIGHTS, attach_adapter, load_base, verify_adapter
-from worker.train.loss import TokenLoss, evaluate
-from worker.train.plan import MicroBatch, cut_rows
+from worker.train.objective import Objective
 
 ALLOWED_LOSS_DIFFERENCE = 1e-3
 MOST_PROBE_TOKENS = 96
 
 
 def prove(
-    out: Path, base: Path, rows: Sequence[Rendered], expected_loss: float, micro: MicroBatch, device: DeviceFacts,
-    dtype: torch.dtype, base_tree_sha256: str,
+    out: Path, base: Path, passes: Sequence[Sequence[Any]], expected_loss: float, probe: Rendered,
+    objective: Callable[[PeftModel], Objective], device: DeviceFacts, dtype: torch.dtype, base_tree_sha256: str,
 ) -> bool:  # fmt: skip
-    """Load the adapter onto a fresh base and measure again; returns whether an answer comes to its end.
+    """Load the adapter onto a fresh base and measure again; returns whether the `probe` is answered to its end.
 
     Raises JobFailed with code `adapter_refused` where the loss is not the one measured when it was saved.
     """
     manifest = verify_adapter(out, base, base_tree_sha256)
     check_finite(out / WEIGHTS)
     fresh = attach_adapter(load_base(base, manifest.quantisation, device, dtype), out)
-    loss = TokenLoss(fresh, rows[0])
-    passes = ([rows[row] for row in one] for one in cut_rows([len(row.ids) for row in rows], micro))
-    found = evaluate(fresh, loss, passes, torch.device(device.name)).loss_per_token
+    found = objective(fresh).evaluate(passes).loss_per_token
     if not abs(found - expected_loss) <= ALLOWED_LOSS_DIFFERENCE:
         raise JobFailed(
             f"the saved adapter has a loss of {found:.4f} where training ended at {expected_loss:.4f}; it is not "
@@ -41,7 +39,7 @@ def prove(
             found=found,
             expected=expected_loss,
         )
-    return _stops(fresh, rows[0], manifest)
+    return _stops(fresh, probe, manifest)
 
 
 def check_finite(weights: Path) -> None:

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from models.domain.errors import Invalid
-from models.domain.example import Conversation, Role
+from models.domain.example import Conversation, Example, Labelled, Preference, Role
 from models.domain.training import DataSpec, TrainOn
 from worker.data.render import Renderer
+from worker.data.turns import continued
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +16,19 @@ class Question:
     prompt_ids: tuple[int, ...]
     prompt: str
     reference: str
+
+
+def talk_of(example: Example) -> Conversation | None:
+    """What a held-out row shows as a right answer: of two the better one. None: a text, or an answer judged bad."""
+    match example:
+        case Conversation():
+            return example
+        case Preference():
+            return continued(example.prompt, example.chosen, example.tools)
+        case Labelled(label=True):
+            return continued(example.prompt, example.completion, example.tools)
+        case _:
+            return None
 
 
 def question_of(renderer: Renderer, talk: Conversation, spec: DataSpec) -> Question | None:

@@ -6,6 +6,7 @@ from peft import PeftModel
 
 from models.domain.adapter import AdapterBase, AdapterData, AdapterMachine, AdapterManifest
 from models.domain.ids import Sha256
+from models.domain.objectives import Objective
 from worker.device import dtype_name
 from worker.jobdir import JobDir, sha256_of
 from worker.loading import MANIFEST, WEIGHTS
@@ -43,9 +44,11 @@ def manifest_of(
         target_modules=adapted_names(model),
         weights_sha256=Sha256(sha256_of(setting.jobdir.out / WEIGHTS)),
         seed=spec.schedule.seed,
+        objective=None if spec.objective.name is Objective.SUPERVISED else spec.objective,
+        reference_sha256=cast(Sha256 | None, story.reference_sha256),
         data=AdapterData(
             training_sha256=rows.training_sha256,
-            rows=len(rows.training),
+            rows=len(rows.units),
             steps=step,
             trained_tokens=story.trained_tokens,
             first_loss=story.first_loss,

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from models.domain.errors import Code, JobFailed
 from models.domain.estimate import repeats_of, taken_rows
 from models.domain.example import EXAMPLE
+from models.domain.objectives import KIND_WORDS, KINDS_OF, Objective, misfit
 from models.domain.reports import FoundRow
-from models.domain.training import OTHER_KINDS, SUPERVISED_KINDS, KeptTogether, RowsSpec, not_supervised
+from models.domain.training import KeptTogether, RowsSpec
 from worker.data.split import Chosen, Groups, drawn, group_number, group_of, held_back, joined
 from worker.train.bad_rows import BadRows
 from worker.train.near import near_groups
@@ -59,14 +60,24 @@ class Selection:
 
 
 def read_candidates(
-    rows_file: Path, gate: Path | None, spec: RowsSpec, bad: BadRows, *, role: str, code: Code, watch: Watch
+    rows_file: Path,
+    gate: Path | None,
+    spec: RowsSpec,
+    bad: BadRows,
+    *,
+    role: str,
+    code: Code,
+    watch: Watch,
+    objective: Objective = Objective.SUPERVISED,
 ) -> Candidates:
     """Every prepared row once. Rows of stage 1 that cannot be used are counted in `bad`.
 
-    Raises JobFailed with `code` for a dataset of pairs or labels, and for a column that no row has.
+    Raises JobFailed with `code` for a dataset of no kind that the objective learns from, and for a column that no row
+    has.
     """
     column = spec.column if spec.kept_together is KeptTogether.COLUMN and role != "validation" else None
-    rows, others, known = 0, dict.fromkeys(OTHER_KINDS, 0), set[str]()
+    wanted = KINDS_OF[objective]
+    rows, others, known = 0, dict.fromkeys(KIND_WORDS, 0), set[str]()
     numbers, contents, questions, values = (list[int]() for _ in range(4))
     names = ("number", "kind", "example", "sha", "problem", "field", "found", "needed")
     for number, kind, example, sha, problem, field, found, needed, cells in columns_of(rows_file, *names, "columns"):
@@ -75,22 +86,16 @@ def read_candidates(
             watch()
         if example is None:
             bad.unreadable(FoundRow(row=number, field=field or "", found=found or "", needed=needed or ""), problem)
-        elif kind not in SUPERVISED_KINDS:
+        elif kind not in wanted:
             others[kind] += 1
-            bad.unreadable(
-                FoundRow(row=number, found=f"one of {OTHER_KINDS[kind]}", needed="a conversation or a text"), kind
-            )
+            bad.unreadable(FoundRow(row=number, found=f"one of {KIND_WORDS[kind]}", needed=_needed(wanted)), kind)
         else:
             numbers.append(number)
             contents.append(int.from_bytes(sha[:8], "little"))
             questions.append(group_number(group_of(EXAMPLE.validate_json(example))))
             values.append(_value(cells, column, known) if column is not None else 0)
-    if not numbers and (held := not_supervised(others)) is not None:
-        raise JobFailed(
-            f"the {role} dataset holds {held}; a supervised run needs conversations or texts. "
-            "Choose another dataset.",
-            code=code, param=f"{role}_file",
-        )  # fmt: skip
+    if not numbers and (held := misfit(others, objective)) is not None:
+        raise JobFailed(f"the {role} dataset {held}", code=code, param=f"{role}_file")
     if column is not None and role == "training" and numbers and not any(values):
         _refuse_column(column, known, code)
     return Candidates(
@@ -177,6 +182,10 @@ def _held_back_of(groups: Sequence[Groups], taken: Sequence[Chosen], fraction: f
         flags[np.flatnonzero(rows)[own]] = True
         found.append(flags)
     return found
+
+
+def _needed(kinds: Sequence[str]) -> str:
+    return " or ".join(f"one of {KIND_WORDS[kind]}" for kind in kinds)
 
 
 def _value(cells: str | None, column: str, known: set[str]) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import PeftModel
@@ -23,19 +24,19 @@ from models.domain.estimate import TOKENS_PER_PASS, learning_rate, schedule_rema
 from models.domain.job import CancelWish, Phase
 from models.domain.progress import PhaseBegan, Progressed, Remarked
 from models.domain.rates import rate_remarks
-from models.domain.training import ScheduleSpec
-from worker.data.render import Rendered
-from worker.device import DeviceFacts, cpu_model, dtype_name, peak_memory_bytes
+from worker.device import cpu_model, dtype_name, peak_memory_bytes
 from worker.jobdir import JobDir, Outcome
 from worker.loading import WEIGHTS, load_base
 from worker.stop import Stop
 from worker.train.adapter import check_float32, fresh_adapter, save_adapter, save_manifest
 from worker.train.checkpoints import Story, check_same, resumed, seal, stage
 from worker.train.inputs import Rows, read_inputs
-from worker.train.loss import MeanLoss, TokenLoss, batch_of, evaluate
+from worker.train.loss import MeanLoss
 from worker.train.moved import Before
+from worker.train.objective import Objective, Preferences, objective_of
 from worker.train.plan import MicroBatch, Plan, cut_rows, plan_batches
 from worker.train.proof import check_finite, prove
+from worker.train.references import measure_references, read_references, use_references, write_references
 from worker.train.results import figures, manifest_of
 from worker.train.samples import Sampler
 from worker.train.setting import Setting, set_up
@@ -73,12 +74,15 @@ def run(jobdir: JobDir, stop: Stop) -> Outcome:
         )  # fmt: skip
     except _Stopped:
         return Outcome(status="stopped")
-    said = schedule_remarks(len(rows.training), setting.spec.schedule, rows.training.tokens)
-    for remark in (*rows.remarks, *said, *_rate_said(setting)):
+    schedule_said = schedule_remarks(len(rows.units), setting.spec.schedule, rows.training.tokens)
+    for remark in (*rows.remarks, *schedule_said, *_rate_said(setting)):
         jobdir.say(Remarked(level="warn", text=remark))
     if stop.asked():
         return Outcome(status="stopped")
-    fitted = _fit(setting, rows, now, before, stop)
+    try:
+        fitted = _fit(setting, rows, now, before, stop)
+    except _Stopped:
+        return Outcome(status="stopped")
     if fitted.was_stopped:
         return _stopped(jobdir, fitted)
     # The first model is gone by now: a second one must fit beside nothing.
@@ -88,8 +92,9 @@ def run(jobdir: JobDir, stop: Stop) -> Outcome:
     _begin(jobdir, Phase.CHECKING)
     assert fitted.final_loss is not None
     stops = prove(
-        jobdir.out, setting.base, _proving_rows(rows), fitted.final_loss, fitted.micro, setting.device, setting.dtype,
-        setting.facts.base_tree_sha256,
+        jobdir.out, setting.base, _proving_passes(rows, fitted.micro), fitted.final_loss,
+        (rows.validation or rows.training)[0], lambda fresh: _objective(setting, rows, fresh, _silently),
+        setting.device, setting.dtype, setting.facts.base_tree_sha256,
     )  # fmt: skip
     if not stops:
         jobdir.say(
@@ -99,7 +104,7 @@ def run(jobdir: JobDir, stop: Stop) -> Outcome:
 
 
 class _Stopped(Exception):
-    """Carries a wish to stop out of the reading of rows."""
+    """Carries a wish to stop out of the reading of rows, or the measuring of a reference."""
 
 
 # -- before the first step --------------------------------------------------------------------------------------
@@ -126,10 +131,11 @@ def _fit(setting: Setting, rows: Rows, now: datetime, before: tuple[Path, Story]
     _begin(jobdir, Phase.LOADING)
     base = load_base(setting.base, setting.spec.quantisation, setting.device, setting.dtype)
     model = fresh_adapter(base, setting.spec.method, setting.shapes, schedule.seed, setting.start)
-    loss = TokenLoss(model, rows.training.shortest)
     micro = _micro_batch(setting, before[1] if before else None)
-    plan, micro = _plan_that_fits(setting, rows, micro, model, loss)
-    story = _story(setting, rows, plan, micro, now)
+    plan, micro = _plan_that_fits(setting, rows, micro, model)
+    objective = _objective(setting, rows, model, lambda text: jobdir.say(Remarked(level="warn", text=text)))
+    reference_sha256 = _reference(jobdir, rows, objective, micro, before, stop)
+    story = _story(setting, rows, plan, micro, now).model_copy(update={"reference_sha256": reference_sha256})
     if before is not None:
         for remark in check_same(before[1], story):
             jobdir.say(Remarked(level="warn", text=remark))
@@ -138,7 +144,7 @@ def _fit(setting: Setting, rows: Rows, now: datetime, before: tuple[Path, Story]
             shutil.copytree(before[0] / BEST, jobdir.root / BEST, dirs_exist_ok=True)
     watcher = Watcher(
         jobdir, stop, plan=plan, schedule=schedule, story=story,
-        evaluate=_evaluation(model, loss, rows.validation, micro, setting.device),
+        evaluate=_evaluation(objective, rows, micro),
         sample=Sampler(
             jobdir, stop, model, rows, tokens=setting.spec.data.sample_tokens, context=setting.shapes.context_length
         ),
@@ -147,8 +153,8 @@ def _fit(setting: Setting, rows: Rows, now: datetime, before: tuple[Path, Story]
     )  # fmt: skip
     trainer = PlannedTrainer(
         model, _arguments(setting, len(plan.steps)),
-        steps=PlannedSteps(plan, rows.training), schedule=schedule, loss=loss, watch=watcher.after_step,
-        save=lambda trainer, step: _checkpoint(setting, watcher, trainer, model, step),
+        steps=PlannedSteps(plan, rows.units), schedule=schedule, objective=objective, watch=watcher.after_step,
+        save=lambda trainer, step: _checkpoint(setting, rows, watcher, trainer, model, step),
     )  # fmt: skip
     check_float32(model)
     _begin(jobdir, Phase.TRAINING)
@@ -167,12 +173,15 @@ def _fit(setting: Setting, rows: Rows, now: datetime, before: tuple[Path, Story]
     if chosen != step:
         trainer.load(jobdir.root / BEST / WEIGHED)
         jobdir.say(Remarked(text=f"the adapter is that of step {chosen}, where the validation loss was lowest."))
-    return _save(setting, rows, watcher, model, loss, plan, micro, step=step, chosen=chosen, was_stopped=stop.asked())
+    return _save(
+        setting, rows, watcher, model, objective, plan, micro, step=step, chosen=chosen, was_stopped=stop.asked()
+    )
 
 
 def _arguments(setting: Setting, steps: int) -> TrainingArguments:
+    schedule = setting.spec.schedule
     return training_arguments(
-        setting.spec.schedule, steps=steps, learning_rate=_rate(setting),
+        schedule, steps=steps, learning_rate=_rate(setting),
         folder=setting.jobdir.checkpoints, use_cpu=setting.device.name == "cpu",
     )  # fmt: skip
 
@@ -183,13 +192,14 @@ def _chosen(setting: Setting, story: Story, step: int) -> int:
 
 
 def _rate_said(setting: Setting) -> tuple[str, ...]:
-    recommended = learning_rate(ScheduleSpec(), setting.shapes.hidden_size)
-    return rate_remarks(learning_rate(setting.spec.schedule, setting.shapes.hidden_size), recommended)
+    wish, hidden_size = setting.spec, setting.shapes.hidden_size
+    recommended = recommended_rate(wish.method.name, hidden_size, wish.objective.name).value
+    return rate_remarks(_rate(setting), recommended)
 
 
 def _rate(setting: Setting) -> float:
     hidden_size = setting.shapes.hidden_size
-    recommended = recommended_rate(setting.spec.method.name, hidden_size).value
+    recommended = recommended_rate(setting.spec.method.name, hidden_size, setting.spec.objective.name).value
     return learning_rate(setting.spec.schedule, hidden_size, recommended)
 
 
@@ -205,7 +215,7 @@ def _micro_batch(setting: Setting, before: Story | None) -> MicroBatch:
 
 
 def _plan_that_fits(
-    setting: Setting, rows: Rows, micro: MicroBatch, model: PeftModel, loss: TokenLoss
+    setting: Setting, rows: Rows, micro: MicroBatch, model: PeftModel
 ) -> tuple[Plan, MicroBatch]:
     """Take the step of the plan's largest forward pass, without its length, and undo it; halve until it fits.
 
@@ -219,7 +229,8 @@ def _plan_that_fits(
         largest = _largest(plan, rows)
         try:
             model.train()
-            loss(batch_of([rows.training[row] for row in largest]).to(torch.device(setting.device.name))).backward()
+            trial = _objective(setting, rows, model, _silently)
+            trial.step([[rows.units[row] for row in largest]], torch.Tensor.backward)
             take_no_step(model, arguments)
             return plan, micro
         except torch.OutOfMemoryError:
@@ -267,6 +278,8 @@ def _words(micro: MicroBatch) -> str:
 def _story(setting: Setting, rows: Rows, plan: Plan, micro: MicroBatch, now: datetime) -> Story:
     trained = hashlib.sha256(plan.sha256().encode())
     trained.update(rows.training.sha256() + rows.validation.sha256())
+    for pairs in (rows.pairs, rows.validation_pairs):
+        trained.update(pairs.sha256() if pairs is not None else b"")
     # Neither a name nor a sample changes what is learnt.
     # Defaults are left out, so that a setting that is new tomorrow does not refuse the checkpoints of today.
     wish = setting.spec.model_dump_json(
@@ -288,25 +301,49 @@ def _story(setting: Setting, rows: Rows, plan: Plan, micro: MicroBatch, now: dat
     )
 
 
-def _evaluation(
-    model: PeftModel, loss: TokenLoss, rows: Sequence[Rendered], micro: MicroBatch, device: DeviceFacts
-) -> Callable[[], MeanLoss] | None:
-    """Measures the validation rows; None where there are none."""
-    if not rows:
+def _objective(setting: Setting, rows: Rows, model: PeftModel, warn: Callable[[str], object]) -> Objective:
+    device = torch.device(setting.device.name)
+    return objective_of(setting.spec.objective, model, rows.training.shortest, device, warn)
+
+
+def _silently(_: str) -> None:
+    """What is tried or proven has been said where it was trained."""
+
+
+def _reference(
+    jobdir: JobDir, rows: Rows, objective: Objective, micro: MicroBatch, before: tuple[Path, Story] | None, stop: Stop
+) -> str | None:
+    """Measure what a preference objective compares with while the model is as it starts; a resume brings its own."""
+    if not isinstance(objective, Preferences):
         return None
-    passes = cut_rows([len(row.ids) for row in rows], micro)
-    return lambda: evaluate(model, loss, ([rows[row] for row in one] for one in passes), torch.device(device.name))
+    if before is not None:
+        return use_references(rows, read_references(before[0], before[1].reference_sha256))
+    found = measure_references(objective, rows, micro, _watching(jobdir, stop))
+    if stop.asked():
+        raise _Stopped
+    return use_references(rows, found)
+
+
+def _evaluation(objective: Objective, rows: Rows, micro: MicroBatch) -> Callable[[], MeanLoss] | None:
+    """Measures the validation rows; None where there are none."""
+    if not len(rows.validation_units):
+        return None
+    passes = cut_rows(rows.validation_units.lengths, micro)
+    return lambda: objective.evaluate([rows.validation_units[row] for row in one] for one in passes)
 
 
 # -- while it trains --------------------------------------------------------------------------------------------
 
 
-def _checkpoint(setting: Setting, watcher: Watcher, trainer: PlannedTrainer, model: PeftModel, step: int) -> None:
+def _checkpoint(
+    setting: Setting, rows: Rows, watcher: Watcher, trainer: PlannedTrainer, model: PeftModel, step: int
+) -> None:
     """Everything a resume needs, complete as soon as the final name exists."""
     _begin(setting.jobdir, Phase.SAVING)
     staged = stage(setting.jobdir, setting.order.fence, step)
     save_adapter(model, staged, setting.facts.base_name)
     trainer.save_state_files(staged)
+    write_references(staged, rows)
     if (setting.jobdir.root / BEST).exists():
         shutil.copytree(setting.jobdir.root / BEST, staged / BEST)
     watcher.saved(step, seal(setting.jobdir, staged, fence=setting.order.fence, step=step, story=watcher.story))
@@ -317,8 +354,8 @@ def _checkpoint(setting: Setting, watcher: Watcher, trainer: PlannedTrainer, mod
 
 
 def _save(
-    setting: Setting, rows: Rows, watcher: Watcher, model: PeftModel, loss: TokenLoss, plan: Plan, micro: MicroBatch,
-    *, step: int, chosen: int, was_stopped: bool,
+    setting: Setting, rows: Rows, watcher: Watcher, model: PeftModel, objective: Objective, plan: Plan,
+    micro: MicroBatch, *, step: int, chosen: int, was_stopped: bool,
 ) -> Fitted:  # fmt: skip
     story, jobdir = watcher.story, setting.jobdir
     if was_stopped and (jobdir.stop_wish() is not CancelWish.KEEP or story.trained_tokens == 0):
@@ -330,13 +367,23 @@ def _save(
     final_loss = None
     if not was_stopped:
         watcher.end()
-        measure = _evaluation(model, loss, _proving_rows(rows), micro, setting.device)
-        final_loss = dict(story.losses)[chosen] if story.losses else measure().loss_per_token if measure else None
+        final_loss = (
+            dict(story.losses)[chosen]
+            if story.losses
+            else objective.evaluate(_proving_passes(rows, micro)).loss_per_token
+        )
     return Fitted(story=story, step=step, is_saved=True, was_stopped=was_stopped, final_loss=final_loss, micro=micro)
 
 
-def _proving_rows(rows: Rows) -> Sequence[Rendered]:
-    return rows.validation or rows.training[:ROWS_TO_PROVE]
+def _proving_passes(rows: Rows, micro: MicroBatch) -> list[list[Any]]:
+    """The validation rows, or a few training rows where there are none."""
+    if len(rows.validation_units):
+        return _passes(rows.validation_units, rows.validation_units.lengths, micro)
+    return _passes(rows.units[:ROWS_TO_PROVE], rows.lengths[:ROWS_TO_PROVE], micro)
+
+
+def _passes(units: Sequence[Any], lengths: Sequence[int], micro: MicroBatch) -> list[list[Any]]:
+    return [[units[row] for row in one] for one in cut_rows(lengths, micro)]
 
 
 def _stopped(jobdir: JobDir, fitted: Fitted) -> Outcome:

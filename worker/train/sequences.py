@@ -17,7 +17,8 @@ class Sequences(Sequence[Rendered]):
         self._order = array("q")
         self.lengths: list[int] = []  # tokens, in the order of the sequences here
 
-    def add(self, rendered: Rendered, times: int = 1) -> None:
+    def add(self, rendered: Rendered, times: int = 1) -> int:
+        """Returns its place among the different ones, for `stored`."""
         self._ids.extend(rendered.ids)
         self._ends.append(len(self._ids))
         for span in rendered.spans:
@@ -27,6 +28,7 @@ class Sequences(Sequence[Rendered]):
         for _ in range(times):
             self._order.append(place)
             self.lengths.append(length)
+        return place
 
     def __len__(self) -> int:
         return len(self._order)
@@ -38,7 +40,10 @@ class Sequences(Sequence[Rendered]):
     def __getitem__(self, index: int | slice) -> Rendered | list[Rendered]:
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
-        place = self._order[index]
+        return self.stored(self._order[index])
+
+    def stored(self, place: int) -> Rendered:
+        """One of the different sequences, in the order they were added."""
         spans = self._spans[self._span_ends[place] : self._span_ends[place + 1]].tolist()
         return Rendered(
             ids=self._ids[self._ends[place] : self._ends[place + 1]].tolist(),

@@ -19,7 +19,8 @@ class Steps(Protocol):
 
 def start_remarks(trainer: Steps, model: PeftModel, rows: Rows, dtype: torch.dtype) -> list[str]:
     """Sentences for people. Raises JobFailed with code `mask` where the step would learn something else."""
-    check_first_step(model, rows.training, rows.lengths, dtype, lambda passes: trainer.training_step(model, passes))
+    if rows.pairs is None:  # the second computation knows the likelihood of answers alone
+        check_first_step(model, rows.training, rows.lengths, dtype, lambda passes: trainer.training_step(model, passes))
     base = model.get_base_model()
     assert isinstance(base, PreTrainedModel)
     return dead_token_remarks(base, rows.training.used_tokens, rows.tokenizer)

@@ -24,10 +24,10 @@ from transformers import (
 
 from models.domain.errors import Code, JobFailed
 from models.domain.estimate import rate_share
+from models.domain.progress import PreferenceFigures
 from models.domain.training import Optimiser, ScheduleSpec
-from worker.data.render import Rendered
 from worker.methods.rates import parameter_groups
-from worker.train.loss import TokenLoss, batch_of
+from worker.train.objective import Objective, Stepped
 from worker.train.plan import Plan
 
 OPTIMISERS = {
@@ -35,7 +35,7 @@ OPTIMISERS = {
     Optimiser.ADAMW_8BIT: "adamw_bnb_8bit",
     Optimiser.PAGED_ADAMW_8BIT: "paged_adamw_8bit",
 }
-StepRows = tuple[tuple[Rendered, ...], ...]  # one optimiser step: its forward passes, each with its rows
+StepRows = tuple[tuple[Any, ...], ...]  # one optimiser step: its forward passes, each with what the objective takes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +49,7 @@ class StepFigures:
     trained_tokens: int
     tokens: int
     step_seconds: float
+    preference: PreferenceFigures | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,7 @@ class Wish:
 class PlannedSteps(Dataset[StepRows]):
     """The plan with rows in place of their numbers."""
 
-    def __init__(self, plan: Plan, rows: Sequence[Rendered]) -> None:
+    def __init__(self, plan: Plan, rows: Sequence[Any]) -> None:
         self._plan, self._rows = plan, rows
 
     def __len__(self) -> int:
@@ -82,14 +83,14 @@ class PlannedTrainer(Trainer):
         *,
         steps: PlannedSteps,
         schedule: ScheduleSpec,
-        loss: TokenLoss,
+        objective: Objective,
         watch: Callable[[StepFigures], Wish],
         save: Callable[["PlannedTrainer", int], None],
     ) -> None:
         super().__init__(model=model, args=arguments, train_dataset=steps)
         self._steps, self._schedule = steps, schedule
-        self._token_loss, self._watch, self._save_step = loss, watch, save
-        self._loss_per_token, self._grad_norm, self._trained_tokens, self._tokens = 0.0, 0.0, 0, 0
+        self._objective, self._watch, self._save_step = objective, watch, save
+        self._grad_norm, self._stepped = 0.0, Stepped(loss=0.0, trained_tokens=0, tokens=0)
         self._began = time.monotonic()
         for noisy in (PrinterCallback, ProgressCallback):
             self.remove_callback(noisy)
@@ -121,20 +122,13 @@ class PlannedTrainer(Trainer):
     def training_step(self, model: torch.nn.Module, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """Forward and backward over all passes of one step (`inputs` are StepRows).
 
-        Each pass divides by the tokens of the WHOLE step.
+        The objective is a mean over the WHOLE step, however it is cut.
         """
         self._began = time.monotonic()
         model.train()
-        tokens = sum(row.trained_tokens for rows in inputs for row in rows)
-        nats = torch.zeros((), device=self.args.device)
-        for rows in inputs:
-            loss = self._token_loss(batch_of(rows).to(self.args.device))
-            self.accelerator.backward(loss / tokens)
-            nats += loss.detach()
-        self._trained_tokens, self._loss_per_token = tokens, float(nats) / tokens
-        self._tokens = sum(len(row.ids) for rows in inputs for row in rows)
-        self._check_finite("loss", self._loss_per_token)
-        return nats / tokens
+        self._stepped = self._objective.step(inputs, self.accelerator.backward)
+        self._check_finite("loss", self._stepped.loss)
+        return torch.tensor(self._stepped.loss, device=self.args.device)
 
     def _get_grad_norm(self, model: torch.nn.Module, grad_norm: Any = None) -> float:
         """Called between clipping and the optimiser: the last moment to keep a NaN out of the weights."""
@@ -157,11 +151,12 @@ class PlannedTrainer(Trainer):
         wish = self._watch(
             StepFigures(
                 step=self.state.global_step,
-                loss_per_token=self._loss_per_token,
+                loss_per_token=self._stepped.loss,
                 grad_norm=self._grad_norm,
                 learning_rate=learning_rate,
-                trained_tokens=self._trained_tokens,
-                tokens=self._tokens,
+                trained_tokens=self._stepped.trained_tokens,
+                tokens=self._stepped.tokens,
+                preference=self._stepped.preference,
                 step_seconds=time.monotonic() - self._began,
             )
         )

@@ -78,6 +78,7 @@ class Watcher:
                 step_seconds=figures.step_seconds,
                 tokens=figures.tokens,
                 peak_memory_bytes=self._peak(),
+                preference=figures.preference,
             )
         )
         self._warn(story.course.add(figures.step, figures.loss_per_token))
@@ -147,7 +148,12 @@ class Watcher:
                 step=step,
             )
         self.story.losses.append((step, mean.loss_per_token))
-        self._jobdir.say(Evaluated(step=step, loss_per_token=mean.loss_per_token, trained_tokens=mean.trained_tokens))
+        self._jobdir.say(
+            Evaluated(
+                step=step, loss_per_token=mean.loss_per_token, trained_tokens=mean.trained_tokens,
+                preference=mean.preference,
+            )
+        )  # fmt: skip
         if self._schedule.keep_best and self.story.best == self.story.losses[-1]:
             self._keep()
         if self._schedule.early_stopping:

@@ -17,7 +17,17 @@ from models.db.store.garbage import remember
 from models.db.tables import Blob, Checkpoint, Job, JobEvent, Lease, Metric, Worker, db_now
 from models.domain.errors import AppError, Code, JobFailed, LeaseLost
 from models.domain.job import CancelWish, HeldReason, JobState, Lane, Phase, check_move
-from models.domain.progress import CheckpointSaved, Evaluated, PhaseBegan, Progressed, Remarked, Said, Sampled, StepDone
+from models.domain.progress import (
+    CheckpointSaved,
+    Evaluated,
+    PhaseBegan,
+    PreferenceFigures,
+    Progressed,
+    Remarked,
+    Said,
+    Sampled,
+    StepDone,
+)
 
 MOST_REMARKS = 1000  # of one job, as events
 MOST_SAMPLES = 1000  # the same; a training spreads its own evenly and stays below
@@ -92,9 +102,8 @@ class QueueStore:
                     for series, value in _series_of(item):
                         points[series, item.step] = _point(job_id, fence, series, item.step, value, item)
                 case Evaluated():
-                    points["eval_loss", item.step] = _point(
-                        job_id, fence, "eval_loss", item.step, item.loss_per_token, item
-                    )
+                    for series, value in (("eval_loss", item.loss_per_token), *_preferred(item.preference, "eval_")):
+                        points[series, item.step] = _point(job_id, fence, series, item.step, value, item)
                 case Sampled():
                     self._sample(job_id, fence, item)
                 case CheckpointSaved():
@@ -376,7 +385,17 @@ def _series_of(step: StepDone) -> list[tuple[str, float]]:
         ("train_loss", step.loss_per_token), ("grad_norm", step.grad_norm), ("learning_rate", step.learning_rate),
         ("trained_tokens", float(step.trained_tokens)), ("step_seconds", step.step_seconds),
         *((series, float(count)) for series, count in counted if count is not None),
+        *_preferred(step.preference),
     ]  # fmt: skip
+
+
+def _preferred(found: PreferenceFigures | None, prefix: str = "") -> list[tuple[str, float]]:
+    """A preference objective's own figures, where there were rows for them."""
+    if found is None:
+        return []
+    named = {"chosen_logp": found.chosen, "rejected_logp": found.rejected, "margin": found.margin,
+             "accuracy": found.accuracy, "kl": found.kl}  # fmt: skip
+    return [(f"{prefix}{name}", value) for name, value in named.items() if value is not None]
 
 
 def _point(job_id: str, fence: int, series: str, step: int, value: float, said: StepDone | Evaluated) -> dict[str, Any]:

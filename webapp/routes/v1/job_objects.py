@@ -4,6 +4,7 @@ from typing import Any
 
 from models.domain.errors import Code, Invalid
 from models.domain.job import JobState
+from models.domain.objectives import Objective
 from models.domain.training import TrainingSpec
 from webapp.actions.show_jobs import CheckpointSeen, Event, JobSeen
 from webapp.routes.asking import unix
@@ -24,6 +25,8 @@ def job_object(seen: JobSeen) -> dict[str, Any]:
         "batch_size": spec.schedule.batch_rows,
         "learning_rate_multiplier": spec.schedule.learning_rate_multiplier,
     }
+    objective = spec.objective.name
+    wishes = hyperparameters if objective is Objective.SUPERVISED else hyperparameters | {"beta": spec.objective.beta}
     return {
         "id": job.id,
         "object": "fine_tuning.job",
@@ -34,7 +37,7 @@ def job_object(seen: JobSeen) -> dict[str, Any]:
         "organization_id": job.team_id,
         "status": "validating_files" if seen.is_validating else job.state,
         "hyperparameters": hyperparameters,
-        "method": {"type": "supervised", "supervised": {"hyperparameters": hyperparameters}},
+        "method": {"type": objective, objective: {"hyperparameters": wishes}},
         "training_file": spec.data.training_file,
         "validation_file": spec.data.validation_file,
         "result_files": [],

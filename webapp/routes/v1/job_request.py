@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from models.domain.errors import Invalid
+from models.domain.objectives import Objective
 from models.domain.training import MethodChoice, Quantisation, TrainingSpec
 from webapp import words
 from webapp.actions.start_training import checked_method
@@ -34,19 +35,41 @@ class Hyperparameters(BaseModel):
         return {name: value for name, value in named.items() if value is not None}
 
 
+class DpoHyperparameters(Hyperparameters):
+    """Those of a DPO job: a fourth one, up to 2 as OpenAI has it."""
+
+    beta: Annotated[float | None, Field(gt=0, le=2), AutoIsNone] = None
+
+
 class Supervised(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     hyperparameters: Hyperparameters | None = None
 
 
+class Dpo(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    hyperparameters: DpoHyperparameters | None = None
+
+
 class OpenAiMethod(BaseModel):
-    """`type` is free text here, so that dpo and reinforcement get a sentence instead of a list of literals."""
+    """`type` is free text here, so that reinforcement gets a sentence instead of a list of literals.
+
+    `kto` is ours: OpenAI has no such type, and old code cannot meet it by chance.
+    """
 
     model_config = ConfigDict(extra="allow")
 
     type: str = Field(default="supervised", max_length=64)
     supervised: Supervised | None = None
+    dpo: Dpo | None = None
+    kto: Dpo | None = None
+
+    def chosen(self) -> Hyperparameters | None:
+        """The wishes of the chosen type."""
+        part = {"supervised": self.supervised, "dpo": self.dpo, "kto": self.kto}.get(self.type)
+        return part.hyperparameters if part else None
 
 
 class Knobs(BaseModel):
@@ -55,6 +78,7 @@ class Knobs(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     method: MethodChoice | None = None
+    objective: dict[str, Any] = Field(default_factory=dict)
     quantisation: Quantisation | None = None
     start_adapter: str | None = Field(default=None, min_length=1, max_length=255)
     data: dict[str, Any] = Field(default_factory=dict)
@@ -80,6 +104,7 @@ class JobRequest(Body):
         if twice := sorted(set(files) & set(self.tuneroom.data)):
             raise Invalid(f"{twice[0]} stands outside of tuneroom.data. Move it.", param=f"tuneroom.data.{twice[0]}")
         knobs: dict[str, Any] = {"schedule": self._schedule(), "data": files | self.tuneroom.data}
+        knobs["objective"] = self._objective()
         if self.tuneroom.quantisation is not None:
             knobs["quantisation"] = self.tuneroom.quantisation
         if self.tuneroom.start_adapter is not None:
@@ -94,32 +119,52 @@ class JobRequest(Body):
 
     def _schedule(self) -> dict[str, Any]:
         """The three places that speak of epochs and rates, agreeing or refused."""
-        method = self.method.supervised.hyperparameters if self.method and self.method.supervised else None
+        method = self.method.chosen() if self.method else None
         told: dict[str, tuple[str, Any]] = {}
         for where, schedule in (
             ("hyperparameters", self.hyperparameters.schedule() if self.hyperparameters else {}),
-            ("method.supervised.hyperparameters", method.schedule() if method else {}),
+            (f"method.{self.method.type if self.method else ''}.hyperparameters", method.schedule() if method else {}),
             ("seed", {"seed": self.seed} if self.seed is not None else {}),
             ("tuneroom.schedule", self.tuneroom.schedule),
         ):
-            for name, value in schedule.items():
-                earlier = told.setdefault(name, (where, value))
-                if earlier[1] != value:
-                    raise Invalid(
-                        f"{earlier[0]} and {where} give two values for {name}: {earlier[1]} and {str(value)[:40]}. "
-                        "Say it once.",
-                        param=where,
-                    )
+            _add(told, where, schedule)
+        return {name: value for name, (_, value) in told.items()}
+
+    def _objective(self) -> dict[str, Any]:
+        """What `method.type` and `tuneroom.objective` say, agreeing or refused."""
+        told: dict[str, tuple[str, Any]] = {}
+        if self.method is not None:
+            _add(told, "method.type", {"name": self.method.type})
+            wished = self.method.chosen()
+            if isinstance(wished, DpoHyperparameters) and wished.beta is not None:
+                _add(told, f"method.{self.method.type}.hyperparameters", {"beta": wished.beta})
+        _add(told, "tuneroom.objective", self.tuneroom.objective)
         return {name: value for name, (_, value) in told.items()}
 
     def _refuse_unsupported(self) -> None:
-        if self.method is not None and self.method.type != "supervised":
-            raise Invalid(
-                f"The method {self.method.type[:40]!r} is not offered; send type=supervised.", param="method.type"
-            )
-        if self.method is not None and (extra := sorted(self.method.model_extra or {})):
-            raise Invalid(
-                f"method.{extra[0][:40]} belongs to another type. Remove it.", param=f"method.{extra[0][:40]}"
-            )
+        if self.method is not None:
+            _refuse_other_types(self.method)
         if self.integrations:
             raise Invalid("No integrations are offered yet. Leave the field out.", param="integrations")
+
+
+def _refuse_other_types(method: OpenAiMethod) -> None:
+    if method.type not in set(Objective):
+        raise Invalid(
+            f"The method {method.type[:40]!r} is not offered; send type={' or '.join(Objective)}.", param="method.type"
+        )
+    others = [str(name) for name in Objective if name != method.type and getattr(method, name) is not None]
+    if extra := sorted([*(method.model_extra or {}), *others]):
+        raise Invalid(f"method.{extra[0][:40]} belongs to another type. Remove it.", param=f"method.{extra[0][:40]}")
+
+
+def _add(told: dict[str, tuple[str, Any]], where: str, values: dict[str, Any]) -> None:
+    """Raises Invalid where an earlier place gave another value."""
+    for name, value in values.items():
+        earlier = told.setdefault(name, (where, value))
+        if earlier[1] != value:
+            raise Invalid(
+                f"{earlier[0]} and {where} give two values for {name}: {earlier[1]} and {str(value)[:40]}. "
+                "Say it once.",
+                param=where,
+            )
