@@ -34,6 +34,8 @@ ACTS = [
     Act("read its metrics", "job", "GET", "/api/v1/jobs/{}/metrics", "maker member viewer owner"),
     Act("read its samples", "job", "GET", "/api/v1/jobs/{}/samples", "maker member viewer owner"),
     Act("cancel a job", "job", "POST", "/api/v1/jobs/{}/cancel", "maker owner"),
+    Act("read a sweep", "sweep", "GET", "/api/v1/sweeps/{}", "maker member viewer owner"),
+    Act("cancel a sweep", "sweep", "POST", "/api/v1/sweeps/{}/cancel", "maker owner"),
     Act("read an adapter", "adapter", "GET", "/api/v1/adapters/{}", "maker member viewer owner"),
     Act("download it", "adapter", "GET", "/api/v1/adapters/{}/download", "maker member viewer owner"),
     Act("see it as a model", "adapter", "GET", "/v1/models/{}", "maker member viewer owner"),
@@ -60,7 +62,10 @@ def finished_team(house):
     job, adapter = house.trained(people["maker"], house.base())
     merge = house.merged(people["maker"], adapter)[1]
     file = house.upload(people["maker"]).json()["id"]
-    return people, {"file": file, "job": job, "adapter": adapter, "merge": merge}
+    knobs = [{"path": "schedule.seed", "values": [1, 2]}]
+    wish = {"name": "seeds", "job": {"model": "tiny", "training_file": file}, "knobs": knobs}
+    sweep = house.client.post("/api/v1/sweeps", json=wish, headers=people["maker"].headers).json()["id"]
+    return people, {"file": file, "job": job, "adapter": adapter, "merge": merge, "sweep": sweep}
 
 
 def request(house, act: Act, object_id: str, person):

@@ -48,7 +48,8 @@ def build(deps: Deps) -> None:
             )  # fmt: skip
         row, before = seen.run.row, before or {}
         factor = smoothing_of(asked(request, "smooth"))
-        stamp = [row.fence, row.done, row.phase, row.state, factor]
+        # A long run is drawn anew when there is something to see: each thousandth of what it has done.
+        stamp = [row.fence, (row.done or 0) // max(1, (row.done or 0) // 1000), row.phase, row.state, factor]
         now: dict[str, Any] = before
         found: dict[str, Chart] = {}
         if row.kind == JobKind.TRAIN and seen.recent and stamp != before.get("stamp"):

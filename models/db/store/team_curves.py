@@ -13,10 +13,13 @@ from models.db.store.scope import Scoped
 from models.db.tables import Job, JobEvent, Metric
 from models.domain.job import JobState
 from models.domain.run import Bucket, Curve
+from models.domain.series import points
 
 SPARK_POINTS = 60
 PACE_STEPS = 20
 MOST_POINTS = 1000  # of one series
+MOST_HELD_OUT = 400  # measurements that are told one by one
+RECENT = ("train_loss", "trained_tokens", "tokens", "step_seconds", "peak_memory_bytes")
 
 
 class TeamCurves(Scoped):
@@ -63,11 +66,14 @@ class TeamCurves(Scoped):
         return found
 
     def recent(self, job_id: str) -> dict[str, Curve]:
-        """The last PACE_STEPS steps of each series, and every measurement on held-out rows."""
-        wanted = or_(Metric.step > Job.done - PACE_STEPS, Metric.series == "eval_loss")
-        query = select(Metric.series, Metric.step, Metric.value).join(Job, Job.id == Metric.job_id)
-        query = query.where(Metric.job_id == job_id, self.within(Job.team_id, shared=True), wanted)
-        return _by_series(self.session.execute(query.order_by(Metric.series, Metric.step)).all())
+        """The last PACE_STEPS steps of the series of RECENT, and the measurements on held-out rows."""
+        done = self.session.scalar(select(Job.done).where(Job.id == job_id, self.within(Job.team_id, shared=True)))
+        # The bound is a value and the series are named, so that the index is read at its end and not as a whole.
+        wanted = (*self._mine(job_id, RECENT), Metric.step > (done or 0) - PACE_STEPS)
+        query = select(Metric.series, Metric.step, Metric.value).join(Job, Job.id == Metric.job_id).where(*wanted)
+        found = _by_series(self.session.execute(query.order_by(Metric.series, Metric.step)).all())
+        held_out = self.buckets(job_id, ("eval_loss",), most_points=MOST_HELD_OUT)
+        return found | {name: points(line) for name, line in held_out.items()}
 
     def held_seconds(self, job_id: str, now: datetime) -> float:
         """For how long workers worked at it, all attempts together; not while it waited between them."""
