@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from bitsandbytes.nn.modules import Linear4bit, Linear8bitLt
 from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 
 from models.domain.adapter import AdapterManifest
@@ -111,6 +112,15 @@ def attach_adapter(model: PreTrainedModel, adapter_dir: Path, name: str = "defau
     adapted = PeftModel.from_pretrained(model, str(adapter_dir), adapter_name=name, is_trainable=False).eval()
     fuse(adapted)
     return adapted
+
+
+def take_off(adapted: PeftModel) -> None:
+    """All adapters off their base, in place: PEFT's own way refuses (IA)3 on quantised layers."""
+    base = adapted.get_base_model()
+    for name, module in list(base.named_modules()):
+        if isinstance(module, BaseTunerLayer):
+            base.set_submodule(name, module.get_base_layer())
+    base.__dict__.pop("peft_config", None)
 
 
 def verify_adapter(adapter_dir: Path, base_dir: Path, base_tree_sha256: str) -> AdapterManifest:

@@ -4,6 +4,7 @@ Least recently used ones leave when room is needed. Belongs to one thread: two t
 model gave wrong answers. Knows folders, not storage.
 """
 
+import json
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from models.domain.errors import AppError, Code
 from models.domain.ids import Sha256
 from models.domain.training import Quantisation
 from worker.device import DeviceFacts, compute_dtype
-from worker.loading import attach_adapter, load_base, load_dequantised, verify_adapter
+from worker.loading import attach_adapter, load_base, load_dequantised, take_off, verify_adapter
 
 MOST_ADAPTERS = 16  # on one base
 # A weight's bits and its share of the block's scale, rounded up.
@@ -116,6 +117,7 @@ class Residents:
                 f'"{key.quantisation}", which is another model. Ask it as it was trained.',
                 code=Code.ADAPTER_REFUSED, found=str(key.quantisation), needed=str(trained_on),
             )  # fmt: skip
+        _make_way(resident, adapter_dir)
         size = (adapter_dir / "adapter_model.safetensors").stat().st_size
         while len(resident.adapters) >= MOST_ADAPTERS:
             self.unload(key, next(iter(resident.adapters)))
@@ -142,6 +144,15 @@ class Residents:
 
     def _free_bytes(self) -> int:
         return self._memory_bytes - sum(resident.total_bytes for resident in self._loaded.values())
+
+
+def _make_way(resident: Resident, adapter_dir: Path) -> None:
+    """Take all adapters off where the new one is of another kind: PEFT cannot hold two kinds on one base."""
+    kind = json.loads((adapter_dir / "adapter_config.json").read_text())["peft_type"]
+    if resident.peft is not None and any(one.peft_type != kind for one in resident.peft.peft_config.values()):
+        take_off(resident.peft)
+        resident.peft = None
+        resident.adapters.clear()
 
 
 def _tuner(peft: PeftModel) -> BaseTuner:

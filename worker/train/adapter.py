@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel, get_peft_config, get_peft_model, get_peft_model_state_dict
+from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
@@ -54,6 +55,14 @@ def fresh_adapter(
             code=Code.INVALID_SETTING,
             param="method.options",
         )
+    if method.is_float32_only and model.dtype != torch.float32:
+        raise Invalid(
+            f"{method.title} trains weights of the base's own arithmetic, which must be float32, and this base "
+            f"computes in {str(model.dtype).removeprefix('torch.')}. Choose another method, or have the worker compute "
+            "in float32 (TUNEROOM_COMPUTE_DTYPE=fp32).",
+            code=Code.INVALID_SETTING,
+            param="method.name",
+        )
     torch.manual_seed(seed)
     config = get_peft_config(method.peft_config(shapes, options))
     adapted = get_peft_model(model, config, autocast_adapter_dtype=True)
@@ -74,7 +83,8 @@ def check_float32(model: torch.nn.Module) -> None:
 
 def adapted_names(model: PeftModel) -> tuple[str, ...]:
     """Full names in the base of the modules that carry an adapter, sorted."""
-    return tuple(sorted(name for name, module in model.get_base_model().named_modules() if hasattr(module, "lora_A")))
+    modules = model.get_base_model().named_modules()
+    return tuple(sorted(name for name, module in modules if isinstance(module, BaseTunerLayer)))
 
 
 def weights_of(model: PeftModel) -> dict[str, torch.Tensor]:
