@@ -89,8 +89,9 @@ def card_of(seen: Seen | None, typed: Typed | None = None) -> Markup:
 def _reason(seen: Seen | None) -> str:
     """Where the recommended learning rate comes from."""
     spec = seen.checked.spec if seen else None
-    method = spec.method.name if spec else HOUSE.method.name
-    return recommended_rate(method, 1).reason
+    if spec is None:
+        return recommended_rate(HOUSE.method.name, 1).reason
+    return recommended_rate(spec.method.name, 1, spec.objective.name).reason
 
 
 def said(problems: Sequence[str] = (), title: str | None = None, *, good: str | None = None) -> Markup:
