@@ -240,6 +240,8 @@ def test_what_a_run_changed_is_told_once_it_has_ended():
     assert found is not None
     assert (found.held_change, found.best, found.last_loss) == (-0.5, (30, 0.8), 0.5)
     assert found.published == "the adapter is that of step 30"
+    early = outcome_of(ended, recent, {"stopped_early_at": 60}, 50)
+    assert early is not None and early.published == "stopped early; the adapter is that of the last step"
     html = head(ended, may_change=True, may_start=True, recent=recent, outcome=found)
     assert "50 % lower than the base" in html and "50 device-seconds" in html and "of 90" in html
     assert "/train?from=ftjob-1&amp;change=1" in html

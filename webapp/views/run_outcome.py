@@ -51,7 +51,7 @@ def outcome_of(
         first_loss=run.spark[0][1] if run.spark else None,
         last_loss=sum(value for _, value in train) / len(train) if train else None,
         steps=row.done,
-        planned=result.get("planned_steps") or row.total,
+        planned=told.get("planned_steps") or row.total,
         published=_published(run, result),
         trained_tokens=row.trained_tokens,
         device_seconds=held_seconds,
@@ -59,7 +59,8 @@ def outcome_of(
 
 
 def _published(run: RunSeen, result: Mapping[str, Any]) -> str:
+    early = "stopped early; " if result.get("stopped_early_at") else ""
     if run.row.adapter_id is None:
-        return "no adapter was made"
+        return f"{early}no adapter was made"
     step = result.get("adapter_step")
-    return f"the adapter is that of step {step:,}" if step else "the adapter is that of the last step"
+    return f"{early}the adapter is that of {f'step {step:,}' if step else 'the last step'}"
