@@ -20,7 +20,7 @@ from tests.tiny import tiny_base
 from tests.training import TREE_SHA256, training_job
 from worker.device import device_facts
 from worker.jobdir import JobDir, Order
-from worker.loading import attach_adapter, load_base, take_off, verify_adapter
+from worker.loading import WEIGHTS, attach_adapter, load_base, take_off, verify_adapter
 from worker.merge.run import run as merge
 from worker.methods.rates import parameter_groups
 from worker.stop import Stop
@@ -224,3 +224,18 @@ def test_only_the_learning_half_of_pissa_moves(base):
 def test_a_pissa_rank_above_a_layers_width_is_refused_with_the_width(base):
     with pytest.raises(AppError, match="at most 16"):
         pissa(base, rank=20, targets="k_proj")
+
+
+def test_a_resumed_run_of_it_leaves_the_very_weights_of_one_that_was_not_interrupted(method, tmp_path):
+    """Its own rates, groups and frozen halves are there again, and so is the optimiser's memory of them."""
+    wish: dict[str, Any] = {
+        "method": method.name, "options": {"rank": 4} if "rank" in method.options.model_fields else {},
+        "quantisation": "nf4", "data": {"sample_rows": 0}, "epochs": 2, "save_every": 3, "weight_decay": 0.1,
+    }  # fmt: skip
+    whole = training_job(tmp_path / "whole", **wish)
+    assert run(whole, Stop()).status == "succeeded"
+    checkpoint = next(whole.checkpoints.glob("step-*3"))
+    rest = training_job(tmp_path / "rest", **wish, fence=2, resume_from=f"checkpoints/{checkpoint.name}")
+    shutil.copytree(checkpoint, rest.checkpoints / checkpoint.name)
+    assert run(rest, Stop()).status == "succeeded"
+    assert (rest.out / WEIGHTS).read_bytes() == (whole.out / WEIGHTS).read_bytes()
