@@ -149,7 +149,7 @@ def _arguments(kind: Any, asked: argparse.Namespace, steps: Steps, **more: Any) 
 
 def _tuneroom(asked: argparse.Namespace, steps: Steps) -> Any:
     from worker.train.adapter import fresh_adapter
-    from worker.train.loss import TokenLoss
+    from worker.train.objective import Supervised
     from worker.train.plan import Plan
     from worker.train.trainer import PlannedSteps, PlannedTrainer, Wish, training_arguments
 
@@ -167,8 +167,9 @@ def _tuneroom(asked: argparse.Namespace, steps: Steps) -> Any:
     arguments = training_arguments(
         SCHEDULE, steps=len(steps), learning_rate=STEP_RATE, folder=Path("/tmp/unused"), use_cpu=asked.device == "cpu"
     )
+    objective = Supervised(model, rows[0], torch.device(asked.device))
     return PlannedTrainer(
-        model, arguments, steps=PlannedSteps(plan, rows), schedule=SCHEDULE, loss=TokenLoss(model, rows[0]),
+        model, arguments, steps=PlannedSteps(plan, rows), schedule=SCHEDULE, objective=objective,
         watch=lambda figures: Wish(), save=lambda trainer, step: None,
     )  # fmt: skip
 
