@@ -62,7 +62,7 @@ def report_of(
         seconds_to_first_step=heard.first_step_at - request.began_at if heard.first_step_at else None,
         seconds_total=time.time() - request.began_at,
         tokens_per_second=seen / seconds if seconds else None,
-        peak_memory_bytes=followed.peak_bytes, device_peak_bytes=followed.outcome.result.get("device_peak_bytes"),
+        peak_memory_bytes=followed.peak_bytes, device_peak_bytes=_device_peak(steps, manifest.machine.device),
         device=manifest.machine.device, dtype=manifest.compute_dtype, quantisation=manifest.quantisation,
         cpu_model=manifest.machine.cpu_model, threads=manifest.machine.threads, versions=manifest.machine.versions,
         adapter=str(Path(request.out)), adapter_sha256=manifest.weights_sha256,
@@ -78,6 +78,14 @@ def _losses(values: Sequence[float]) -> Losses:
 
 
 def _tokens_seen(steps: Sequence[StepDone], manifest: AdapterManifest) -> int:
-    """Every row passes once an epoch; a run that ended early saw its share."""
-    an_epoch = manifest.data.tokens or 0
-    return round(an_epoch * steps[-1].epoch)
+    """As the steps said it; where they do not say, every row passes once an epoch."""
+    said = [step.tokens for step in steps if step.tokens is not None]
+    if len(said) == len(steps):
+        return sum(said)
+    return round((manifest.data.tokens or 0) * steps[-1].epoch)
+
+
+def _device_peak(steps: Sequence[StepDone], device: str) -> int | None:
+    """What it held of a GPU at the most; a CPU has no memory of its own."""
+    said = [step.peak_memory_bytes for step in steps if step.peak_memory_bytes is not None]
+    return max(said) if said and device != "cpu" else None
