@@ -23,7 +23,7 @@ def trained_rows(rows: list[Path], gates: list[Path | None], wish: TrainingSpec)
     candidates = [
         read_candidates(
             path, gate, data.rows, BadRows(), role="mixed" if place else "training", code=Code.INVALID_TRAINING_FILE,
-            watch=lambda: None,
+            watch=lambda: None, objective=wish.objective.name,
         )
         for place, (path, gate) in enumerate(zip(rows, gates, strict=True))
     ]  # fmt: skip

@@ -154,7 +154,7 @@ def _refuse_other_types(method: OpenAiMethod) -> None:
             f"The method {method.type[:40]!r} is not offered; send type={' or '.join(Objective)}.", param="method.type"
         )
     others = [str(name) for name in Objective if name != method.type and getattr(method, name) is not None]
-    if extra := sorted([*(method.model_extra or {}), *others]):
+    if extra := sorted([*others, *(str(name) for name in method.model_extra or {})]):
         raise Invalid(f"method.{extra[0][:40]} belongs to another type. Remove it.", param=f"method.{extra[0][:40]}")
 
 
