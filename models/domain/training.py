@@ -288,6 +288,12 @@ class ScheduleSpec(Spec):
         description="How many rows are computed at once. Lower it to save memory; the result stays the same.",
         json_schema_extra={"none": "as many as fit"},
     )
+    gradient_checkpointing: bool = Field(
+        default=False,
+        title="Compute activations twice",
+        description="Gradient checkpointing: what a layer computed is forgotten, and computed again when it is needed. "
+        "Takes far less memory and more time; the result stays the same.",
+    )
     learning_rate: float | None = Field(
         default=None,
         gt=0,

@@ -3,18 +3,22 @@
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
 from transformers import Lfm2Config, Lfm2ForCausalLM, MistralConfig, MistralForCausalLM
 
 from models.domain.training import Quantisation
 from tests.tiny import tiny_base
+from tests.training import training_job
 from tests.worker.test_lora_laws import ROWS, gradients, row, trained
 from worker.device import device_facts
 from worker.loading import load_base
 from worker.methods.lora import fuse
 from worker.methods.products import linear
+from worker.stop import Stop
 from worker.train.chunked import CHUNK_ENTRIES, nats_of
 from worker.train.loss import TokenLoss, batch_of
+from worker.train.run import run
 
 FEW, MANY = 20, 400  # tokens: two products below 43 at width 64, folded above
 
@@ -132,3 +136,19 @@ def test_models_that_remember_beside_attention_are_not_packed():
     loss = TokenLoss(model, ROWS[0])
     assert not loss.packs and model.config._attn_implementation == "sdpa"
     assert torch.allclose(loss(batch_of(ROWS)), sum(loss(batch_of([one])) for one in ROWS), rtol=1e-4)
+
+
+def test_activations_computed_twice_give_the_same_gradient_packed_or_not(base):
+    model = trained(base).train()
+    once = gradients(model, [ROWS])
+    model.get_base_model().activation_checkpointing_enable({"use_reentrant": False})
+    assert TokenLoss(model, ROWS[0]).packs
+    twice = gradients(model, [ROWS])
+    assert (once - twice).norm() <= 1e-5 * once.norm()
+
+
+def test_a_run_that_computes_activations_twice_leaves_the_same_adapter(tmp_path):
+    jobs = [training_job(tmp_path / str(twice), gradient_checkpointing=twice) for twice in (False, True)]
+    assert [run(job, Stop()).status for job in jobs] == ["succeeded"] * 2
+    once, twice = (load_file(job.out / "adapter_model.safetensors") for job in jobs)
+    assert all(torch.allclose(once[name], twice[name], atol=1e-5) for name in once)

@@ -131,6 +131,8 @@ def _fit(setting: Setting, rows: Rows, now: datetime, before: tuple[Path, Story]
     _begin(jobdir, Phase.LOADING)
     base = load_base(setting.base, setting.spec.quantisation, setting.device, setting.dtype)
     model = fresh_adapter(base, setting.spec.method, setting.shapes, schedule.seed, setting.start)
+    if schedule.gradient_checkpointing:
+        base.activation_checkpointing_enable({"use_reentrant": False})
     micro = _micro_batch(setting, before[1] if before else None)
     plan, micro = _plan_that_fits(setting, rows, micro, model)
     objective = _objective(setting, rows, model, lambda text: jobdir.say(Remarked(level="warn", text=text)))
@@ -214,9 +216,7 @@ def _micro_batch(setting: Setting, before: Story | None) -> MicroBatch:
     return MicroBatch(rows=rows, tokens=TOKENS_PER_PASS[setting.device.name.partition(":")[0]])
 
 
-def _plan_that_fits(
-    setting: Setting, rows: Rows, micro: MicroBatch, model: PeftModel
-) -> tuple[Plan, MicroBatch]:
+def _plan_that_fits(setting: Setting, rows: Rows, micro: MicroBatch, model: PeftModel) -> tuple[Plan, MicroBatch]:
     """Take the step of the plan's largest forward pass, without its length, and undo it; halve until it fits.
 
     Raises torch.OutOfMemoryError where even one row does not.
