@@ -97,14 +97,14 @@ def compared(before: float, after: float, step: int) -> str | None:
     """A sentence where the validation loss after `step` is no success beside the base's own, `before`."""
     if after > before:
         return (
-            f"after step {step} the validation rows have a loss of {after:.3f} a token, where the base has {before:.3f}: "
-            "this adapter answers them worse than the base does. Try a third of the learning rate, fewer epochs, or look "
-            "at the rows."
+            f"after step {step} the validation rows have a loss of {after:.3f} a token, where the base has "
+            f"{before:.3f}: this adapter answers them worse than the base does. Try a third of the learning rate, "
+            "fewer epochs, or look at the rows."
         )
     if before - after < LEAST_FALL * before:
         return (
-            f"the loss on the validation rows hardly fell: {before:.3f} a token before, {after:.3f} after. Try three times "
-            "the learning rate, or more steps; or the base answers these rows already."
+            f"the loss on the validation rows hardly fell: {before:.3f} a token before, {after:.3f} after. Try three "
+            "times the learning rate, or more steps; or the base answers these rows already."
         )
     return None
 

@@ -77,7 +77,6 @@ class Supervised:
         return evaluate(self._model, self._loss, passes, self._device)
 
 
-
 class Preferences:
     """DPO or KTO. Passes hold pairs whose reference is measured already."""
 
