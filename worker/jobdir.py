@@ -15,6 +15,7 @@ One directory per claim: `jobs/<job id>/<fence>/`. Anyone can rerun one by hand:
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -69,6 +70,16 @@ class JobDir:
         for path in (self.inputs, self.checkpoints, self.out):
             path.mkdir(parents=True, exist_ok=True)
         write_atomically(self.root / "spec.json", order.model_dump_json(indent=1))
+
+    def begin_again(self, resume_from: str | None) -> Order:
+        """The same order with passes half as large, for a second child: what the first one made of out/ is removed."""
+        before = self.order()
+        order = before.model_copy(update={"resume_from": resume_from, "halvings": before.halvings + 1})
+        (self.root / "outcome.json").unlink(missing_ok=True)
+        shutil.rmtree(self.out)
+        self.out.mkdir()
+        write_atomically(self.root / "spec.json", order.model_dump_json(indent=1))
+        return order
 
     def order(self) -> Order:
         return Order.model_validate_json((self.root / "spec.json").read_text())

@@ -22,12 +22,12 @@ from models.domain.base_model import AddBaseSpec
 from models.domain.data_jobs import FetchDataSpec
 from models.domain.errors import AppError, Code, JobFailed, LeaseLost, from_json
 from models.domain.job import CancelWish, HeldReason, JobKind, JobState, Lane, Phase
-from models.domain.progress import PhaseBegan
+from models.domain.progress import PhaseBegan, Remarked
 from models.infra.settings import Settings
 from models.infra.storage import Storage
 from worker.cache import Cache
 from worker.fetching import forget_dataset
-from worker.jobdir import JobDir, Order, Outcome
+from worker.jobdir import JobDir, Order, Outcome, newest_valid_checkpoint
 from worker.lease import Lease
 from worker.settling import Made, refused_file, scope_of, store_result
 from worker.sources import forget_download
@@ -114,6 +114,8 @@ class _Attempt:
         try:
             order = self._stage()
             ending = self._work(order)
+            if _may_do_with_less(order, ending):
+                ending = self._work(self._with_smaller_passes())
             return self._settle(ending)
         except _Interrupted:
             return self._give_back("the worker is being restarted")
@@ -182,6 +184,21 @@ class _Attempt:
             self._lease.feed = None
             uploads.end()
         return Ending(why=why, exit_code=exit_code, outcome=self._jobdir.outcome())
+
+    def _with_smaller_passes(self) -> Order:
+        """The same claim once more, from the last checkpoint in a new process: half as much at once, twice as often."""
+        self._watch_staging()
+        found = newest_valid_checkpoint(self._jobdir.checkpoints)
+        order = self._jobdir.begin_again(f"checkpoints/{found[0].name}" if found else None)
+        where = f"the checkpoint at step {found[1].step}" if found else "the beginning"
+        self._jobdir.say(
+            Remarked(
+                level="warn",
+                text=f"ran out of memory; going on once from {where} in a new process, with half as many rows per "
+                "forward pass and twice as many passes per step. What is learnt stays the same.",
+            )
+        )
+        return order
 
     def _child(self, order: Order) -> Child:
         standby = self._desk.standby
@@ -257,7 +274,7 @@ class _Attempt:
     def _settle_without_outcome(self, ending: Ending) -> JobState:
         match ending.why:
             case Why.OUT_OF_MEMORY:
-                return self._fail(_out_of_memory())
+                return self._fail(_out_of_memory(self._jobdir.order()))
             case Why.NO_PROGRESS:
                 seconds = self._settings.no_progress_seconds
                 return self._count_loss(f"nothing was heard of it for {seconds:.0f} s", Code.NO_PROGRESS)
@@ -322,10 +339,21 @@ def _tidy(settings: Settings, job: Job, jobdir: JobDir, state: JobState | None) 
             forget_dataset(FetchDataSpec.model_validate(job.spec), settings)
 
 
-def _out_of_memory() -> JobFailed:
+def _may_do_with_less(order: Order, ending: Ending) -> bool:
+    """A training out of memory, for the first time in this claim, that nobody has asked to end."""
+    if order.kind is not JobKind.TRAIN or order.halvings:
+        return False
+    error = ending.outcome.error if ending.outcome is not None else None
+    was_killed = ending.outcome is None and ending.why is Why.OUT_OF_MEMORY
+    return was_killed or (error is not None and error.get("code") == Code.OUT_OF_MEMORY)
+
+
+def _out_of_memory(order: Order) -> JobFailed:
+    tried = ", and once more with half as many rows per forward pass" if order.halvings else ""
+    limit = f" of {order.memory_limit_bytes / 10**9:.1f} GB" if order.memory_limit_bytes else ""
     return JobFailed(
-        "the job used more memory than this worker allows and was stopped. Use fewer rows per forward pass, a "
-        "shorter max_length or a smaller base, then start it again.",
+        f"the job used more memory than the limit{limit} of this worker and was stopped{tried}. Use fewer rows per "
+        "forward pass, a shorter max_length or a smaller base, then start it again.",
         code=Code.OUT_OF_MEMORY,
     )
 
