@@ -28,11 +28,11 @@ def weightless(rows):
     return [{"messages": [row["messages"][0], {**row["messages"][1], "weight": 0}]} for row in rows]
 
 
-def test_a_loss_that_is_no_number_stops_the_job_and_names_the_step(tmp_path):
+def test_a_base_that_computes_no_numbers_fails_before_the_first_step_and_is_named(tmp_path):
     jobdir = training_job(tmp_path)
     spoil(jobdir.inputs / "base" / "model.safetensors")
     error = failure(jobdir)
-    assert error.code is Code.NOT_FINITE and error.facts["step"] == 1 and "step 1 " in error.message
+    assert error.code is Code.NOT_FINITE and error.facts["step"] == 0 and "Import the base again" in error.message
     assert losses(jobdir) == {}
 
 
@@ -58,13 +58,6 @@ def test_one_row_without_a_trained_token_is_left_out_and_named(tmp_path):
     assert run(jobdir, Stop()).result["manifest"]["data"]["rows"] == 11
     said = [one.text for one in jobdir.said_since(0)[0] if one.type == "message"]
     assert any("1 of 12 rows cannot be used and is left out: No answer (1); first: Row 6" in text for text in said)
-
-
-def test_a_base_that_computes_no_numbers_fails_at_its_first_evaluation(tmp_path):
-    jobdir = training_job(tmp_path, validation=conversations()[:2])
-    spoil(jobdir.inputs / "base" / "model.safetensors")
-    error = failure(jobdir)
-    assert error.code is Code.NOT_FINITE and error.facts["step"] == 0
 
 
 def test_an_empty_file_is_refused(tmp_path):

@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from models.catalog.formats import FORMATS, detect
+from models.catalog.formats import FORMATS
 from models.catalog.formats.base import Problem
 from models.domain.errors import AppError, Code
 from models.domain.example import Conversation, Role, Text, ToolCall, Turn
+from tests.detecting import detect
 from tests.text_bases import TOOL_ROW, row
 
 messages, alpaca = FORMATS["messages"], FORMATS["alpaca"]

@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from models.catalog.formats import FORMATS, detect
+from models.catalog.formats import FORMATS
 from models.catalog.formats.base import Problem
 from models.domain.errors import AppError
 from models.domain.example import Role, ToolCall
+from tests.detecting import detect
 
 sharegpt = FORMATS["sharegpt"]
 CALL = {"name": "tide", "arguments": {"day": "today"}}

@@ -17,6 +17,7 @@ from models.domain.training import (
     DataSpec,
     MethodChoice,
     MixedFile,
+    Optimiser,
     Quantisation,
     ScheduleSpec,
     TrainingSpec,
@@ -129,7 +130,7 @@ def test_a_gpu_computes_in_half_the_bytes_and_takes_longer_passes(house: House):
     anna, base = house.person(), house.base()
     wish = spec(base, quantisation=Quantisation.NONE)
     on_cpu = estimate_training(house.deps, anna.principal, wish)
-    worker(house, device="cuda:0", host="elsewhere")
+    worker(house, id="worker-2", device="cuda:0", host="elsewhere")
     on_gpu = estimate_training(house.deps, anna.principal, wish)
     assert (on_cpu.tokens_per_pass, on_gpu.tokens_per_pass) == (4096, 16_384)
     assert on_cpu.memory is not None and on_gpu.memory is not None
@@ -258,3 +259,14 @@ def test_pairs_are_refused_before_anything_is_queued(house: House):
     aim = {"objective": {"name": "dpo"}}
     wish = TrainingSpec.model_validate(spec(base, data=mix(pairs)).model_dump(mode="json") | aim)
     assert start_training(house.deps, anna.principal, wish).job.spec["objective"]["beta"] == 0.1
+
+
+def test_an_optimiser_that_no_live_worker_can_run_is_refused_beside_its_field(house: House):
+    anna, base = house.person(), house.base()
+    wish = spec(base, checked_file(house, anna, 200), schedule=ScheduleSpec(optimiser=Optimiser.ADAMW_8BIT))
+    worker(house)
+    with pytest.raises(AppError) as caught:
+        start_training(house.deps, anna.principal, wish)
+    assert caught.value.facts["param"] == "schedule.optimiser" and "needs a GPU" in caught.value.message
+    worker(house, id="worker-2", device="cuda:0", host="elsewhere")
+    assert start_training(house.deps, anna.principal, wish).job.state == "queued"

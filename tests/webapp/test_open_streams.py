@@ -42,8 +42,8 @@ def test_signing_out_ends_the_streams_of_that_browser_only(quick_house, streams)
         time.sleep(0.3)
         assert not ended.done()  # a caller who stays keeps the stream
         close_session(database, sign_in)
-        assert LINE in ended.result(timeout=5)
-    assert time.monotonic() - began < 5
+        assert LINE in ended.result(timeout=15)
+    assert time.monotonic() - began < 15
 
 
 def test_a_revoked_key_ends_its_streams(quick_house, streams):
@@ -54,7 +54,7 @@ def test_a_revoked_key_ends_its_streams(quick_house, streams):
         assert not ended.done()
         with quick_house.deps.database.write() as session:
             session.get_one(ApiKey, anna.principal.key).revoked_at = db_now()
-        assert LINE in ended.result(timeout=5)
+        assert LINE in ended.result(timeout=15)
 
 
 def read(client: TestClient, cookie: str = "", key: str = "") -> str:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from models.catalog.methods import METHODS
+from models.domain.objectives import OPTIONS_OF, Objective
 from models.domain.training import MethodChoice, TrainingSpec
 from tests.house import house, quick_house
 from webapp.actions.start_training import start_training
@@ -57,6 +58,9 @@ def specs(draw: st.DrawFn) -> TrainingSpec:
         for folder in folders:
             place = place.setdefault(folder, {})
         place[name] = draw(values(field))
+    aim = told.get("objective", {})  # options that another objective reads are not told
+    used = OPTIONS_OF[Objective(aim.get("name", Objective.SUPERVISED))]
+    told["objective"] = {name: value for name, value in aim.items() if name == "name" or name in used}
     try:
         spec = TrainingSpec.model_validate(told)
         checked = METHODS[method].options.model_validate(spec.method.options)

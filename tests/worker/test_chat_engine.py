@@ -114,8 +114,10 @@ def test_greedy_answers_are_those_of_transformers_own_loop(tmp_path, folders, ad
     if adapter:
         made = random_adapter(tmp_path / "made", folders[BASE], seed=1, quantisation=quantisation, tree_sha256=BASE)
         folders = folders | {adapter: made}
-    load = load_dequantised if quantisation is Quantisation.NF4 else load_plain
-    model = load(folders[BASE], CPU, torch.float32)
+    if quantisation is Quantisation.NONE:
+        model = load_plain(folders[BASE], CPU, torch.float32)
+    else:
+        model = load_dequantised(folders[BASE], CPU, torch.float32, quantisation)
     if adapter:
         model = attach_adapter(model, folders[adapter])
     renderer = Renderer.from_folder(folders[BASE])

@@ -13,7 +13,7 @@ from models.domain.errors import Code, Invalid, NotFound
 from models.domain.ids import BaseId
 from models.domain.job import JobKind, Lane
 from models.domain.objectives import Objective, misfit
-from models.domain.training import MethodChoice, TrainingSpec
+from models.domain.training import MethodChoice, TrainingSpec, optimiser_refusal
 from webapp import words
 from webapp.actions.continuing import continued
 from webapp.actions.note_of_disk import note_of_disk
@@ -46,6 +46,7 @@ def start_training(
         if (earlier := made_before(store, request_hash)) is not None:
             return see(store, earlier)
         spec, trainable = checked_training(store, spec)
+        _check_optimiser(spec, SystemStore(session), deps.settings.lease_seconds)
         remark = note_of_disk(deps, SystemStore(session), trainable)
         job = store.submit(
             JobKind.TRAIN, spec.model_dump(mode="json"), meta=meta, request_hash=request_hash, remark=remark
@@ -68,6 +69,14 @@ def checked_training(store: TeamStore, spec: TrainingSpec) -> tuple[TrainingSpec
     for place, mixed in enumerate(spec.data.rows.mixed):
         _check_file(store, f"data.rows.mixed.{place}.file", mixed.file, objective)
     return spec.model_copy(update={"base": BaseId(base.id)}), trainable
+
+
+def _check_optimiser(spec: TrainingSpec, system: SystemStore, lease_seconds: float) -> None:
+    """Raises Invalid where every live worker for runs would refuse it; without one nobody knows yet."""
+    workers = [worker for worker in system.workers(lease_seconds) if worker.lane == Lane.JOBS]
+    refusals = [optimiser_refusal(spec.schedule.optimiser, worker.device) for worker in workers]
+    if refusals and all(refusals):
+        raise Invalid(refusals[0] or "", code=Code.INVALID_SETTING, param="schedule.optimiser")
 
 
 def checked_method(choice: MethodChoice, *, at: str) -> MethodChoice:

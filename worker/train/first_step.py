@@ -5,6 +5,7 @@ a word. So before the first step two rows go through the trainer's own step, one
 plain words: the mean over the trained tokens of the WHOLE step. Loss and gradient must agree.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -25,22 +26,27 @@ def check_first_step(
 ) -> None:  # fmt: skip
     """`step` takes forward passes of rows, leaves gradients, and returns the loss per trained token.
 
-    Raises JobFailed with code `mask`. Leaves neither gradients nor a random state behind.
+    Raises JobFailed with code `mask`, or `not_finite` where the model computes no number before it has learnt
+    anything. Leaves neither gradients nor a random state behind.
     """
     pair = _pair(rows, lengths)
     with torch.random.fork_rng(), _without_dropout(model):
         model.train()
         model.zero_grad(set_to_none=True)
+        loss = _plain(model, pair)
+        needed = float(loss.detach())
+        if not math.isfinite(needed):
+            raise JobFailed(
+                f"the loss before the first step is {needed}, not a number to learn from: nothing was trained yet, so "
+                "it is the base that computes none. Import the base again; on a GPU, try fp32.",
+                code=Code.NOT_FINITE, step=0,
+            )  # fmt: skip
+        loss.backward()
+        needed_gradient = _gradient(model)
+        model.zero_grad(set_to_none=True)
         found, found_gradient = float(step([[row] for row in pair])), _gradient(model)
         model.zero_grad(set_to_none=True)
-        loss = _plain(model, pair)
-        loss.backward()
-        needed, needed_gradient = float(loss.detach()), _gradient(model)
-        model.zero_grad(set_to_none=True)
     allowed_loss, allowed_gradient = ALLOWED.get(dtype, ALLOWED[torch.bfloat16])
-    # A base that computes NaN is not for us to judge: its first step fails, and says so.
-    if needed != needed or found != found:
-        return
     apart = float((found_gradient - needed_gradient).norm() / needed_gradient.norm().clamp_min(1e-12))
     if abs(found - needed) > allowed_loss * max(1.0, abs(needed)) or apart > allowed_gradient:
         raise JobFailed(
