@@ -54,6 +54,7 @@ from webapp.actions.ensure_samples import ensure_samples
 from webapp.actions.invitations import invite
 from webapp.actions.links import create_link
 from webapp.actions.my_keys import make_key
+from webapp.actions.presets import save_preset
 from webapp.actions.sessions import open_session
 from webapp.actions.start_sweep import start_sweep
 from webapp.actions.write_card import write_card
@@ -99,6 +100,7 @@ class Furnished:
     failed_run: str
     finished_run: str
     sweep: str
+    preset: str
     adapter: str
     merge: str
     conversation: str
@@ -234,6 +236,7 @@ def furnish(house: House) -> Furnished:
     stopped.cancelled()
     _move_back(house, stopped.id, timedelta(days=3), timedelta(minutes=4))
     sweep = _sweep(house, anna, small, answers)
+    preset = _presets(house, anna, priya)
     merge = _merged(house, priya, finished[1])
     running = DataRun(house, anna, base=small, file=answers, suffix="support-tone-v2").claim()
     until = datetime.now(UTC) - timedelta(seconds=1)
@@ -258,8 +261,8 @@ def furnish(house: House) -> Furnished:
     return Furnished(
         owner=anna, dataset=_dataset_of(house, anna, files["support-answers.jsonl"]), run=running.id,
         broken_dataset=_dataset_of(house, anna, files["contract-notes.jsonl"]), failed_run=failed.id,
-        finished_run=finished[0], sweep=sweep, adapter=finished[1], merge=merge, conversation=talk, models=names,
-        messy_dataset=_dataset_of(house, priya, files["helpdesk-export.jsonl"]),
+        finished_run=finished[0], sweep=sweep, preset=preset, adapter=finished[1], merge=merge, conversation=talk,
+        models=names, messy_dataset=_dataset_of(house, priya, files["helpdesk-export.jsonl"]),
         unmapped_dataset=_dataset_of(house, tomas, files["reviews.csv"]), link_token=link,
         invitation_token=invitation, texts=files,
     )  # fmt: skip
@@ -280,6 +283,16 @@ def _sweep(house: House, person: Person, base: str, file: str) -> str:
         run.fail(JobFailed("its worker was lost three times.")) if number == 1 else run.succeed()
         _move_back(house, job, timedelta(hours=30 - number), timedelta(seconds=180 + number))
     return made
+
+
+def _presets(house: House, owner: Person, member: Person) -> str:
+    """One that the owner shares, one of theirs alone, and one that somebody else shares."""
+    tone = {"data": {"max_length": 1024}, "method": {"options": {"rank": 8, "alpha": 16}}, "schedule": {"epochs": 5}}
+    shared = save_preset(house.deps, owner.principal, "Support tone", tone, is_shared=True)
+    save_preset(house.deps, owner.principal, "Try at night", {"schedule": {"steps": 2000}})
+    legal = {"method": {"name": "dora"}, "schedule": {"learning_rate": 2e-4}}
+    save_preset(house.deps, member.principal, "Contracts, careful", legal, is_shared=True)
+    return shared.id
 
 
 def _count(house: House, person: Person, file: str, base: str) -> None:

@@ -40,16 +40,21 @@ class Kind(StrEnum):
     PERSON = "person"  # members of a team, their roles, invitations
     LINK = "link"
     SIGN_IN = "sign-in"  # a browser of a person, in whatever team
+    PRESET = "preset"  # settings of trainings, kept by a person or shared with the team
 
 
 @dataclass(frozen=True, kw_only=True)
 class Object:
-    """What is asked about. `team` None means instance-wide (base models, samples); `owner` who made it."""
+    """What is asked about. `team` None means instance-wide (base models, samples); `owner` who made it.
+
+    What `is_private` is there for its owner alone, who may do with it what the role allows.
+    """
 
     kind: Kind
     team: TeamId | None
     owner: UserId | None = None
     id: str | None = None  # only a link asks which one
+    is_private: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +97,7 @@ class System:
 Principal = Member | Key | Link | System
 
 _NEVER_BY_KEY = frozenset({Kind.PERSON, Kind.KEY, Kind.SIGN_IN})  # a stolen key must not make itself at home
-_MEMBER_MAKES = frozenset({Kind.DATASET, Kind.JOB, Kind.ADAPTER, Kind.MERGE, Kind.CONVERSATION, Kind.LINK})
+_MEMBER_MAKES = frozenset({Kind.DATASET, Kind.JOB, Kind.ADAPTER, Kind.MERGE, Kind.CONVERSATION, Kind.LINK, Kind.PRESET})
 
 
 def can(principal: Principal, verb: Verb, thing: Object) -> bool:
@@ -117,6 +122,8 @@ def can(principal: Principal, verb: Verb, thing: Object) -> bool:
 
 
 def _in_team(user: UserId, role: Role, verb: Verb, thing: Object) -> bool:
+    if thing.is_private and thing.owner != user:
+        return False
     if thing.kind is Kind.KEY:
         return thing.owner == user or (role is Role.OWNER and verb in (Verb.READ, Verb.DELETE))
     if thing.kind is Kind.SIGN_IN:

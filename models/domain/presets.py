@@ -1,11 +1,14 @@
 """The starting points of a training as data: one preset is everything the form asks for beside base and rows.
 
-To add one, add it to PRESETS. Options left out of `method` are the catalog's defaults.
+To add one, add it to PRESETS. Options left out of `method` are the catalog's defaults. What a team saved is a
+`KeptPreset`; its settings are stored as `settings_of` leaves them.
 """
+
+from typing import Any
 
 from pydantic import Field
 
-from models.domain.training import MethodChoice, Quantisation, ScheduleSpec, Spec
+from models.domain.training import MethodChoice, Quantisation, ScheduleSpec, Spec, TrainingSpec
 
 
 class Preset(Spec):
@@ -50,3 +53,21 @@ SMALL_MEMORY = Preset(
     schedule=ScheduleSpec(micro_batch_rows=1),
 )
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in (QUICK, HOUSE, HIGH_QUALITY, SMALL_MEMORY)}
+
+NOT_KEPT = frozenset({"base", "objective", "suffix", "start_adapter"})  # of a TrainingSpec
+NOT_KEPT_OF_DATA = frozenset({"training_file", "validation_file", "validation_fraction", "rows"})
+
+
+class KeptPreset(Spec):
+    """A preset that somebody saved: `name` is its id, `spec` a training of nothing yet."""
+
+    name: str
+    title: str
+    description: str
+    spec: TrainingSpec
+
+
+def settings_of(spec: TrainingSpec) -> dict[str, Any]:
+    """What a preset keeps of a training: how, not from what base, on which rows, for which objective or as what."""
+    told = spec.model_dump(mode="json", exclude=set(NOT_KEPT))
+    return told | {"data": {name: value for name, value in told["data"].items() if name not in NOT_KEPT_OF_DATA}}

@@ -9,7 +9,7 @@ TEAM, OTHERS = TeamId("team-a"), TeamId("team-b")
 ME, SOMEBODY = UserId("user-me"), UserId("user-somebody")
 R, U, C, X, D = Verb.READ, Verb.USE, Verb.CREATE, Verb.CHANGE, Verb.DELETE
 ALL = {R, U, C, X, D}
-WORK = (Kind.DATASET, Kind.JOB, Kind.ADAPTER, Kind.MERGE, Kind.LINK)
+WORK = (Kind.DATASET, Kind.JOB, Kind.ADAPTER, Kind.MERGE, Kind.LINK, Kind.PRESET)
 
 
 def verbs(principal, kind: Kind, team: TeamId | None, owner: UserId | None) -> set[Verb]:
@@ -30,7 +30,7 @@ def key(role: Role) -> Key:
     [
         (Role.OWNER, WORK, ALL, ALL),
         (Role.MEMBER, WORK, ALL, {R, U, C}),
-        (Role.VIEWER, (Kind.DATASET, Kind.JOB), {R}, {R}),
+        (Role.VIEWER, (Kind.DATASET, Kind.JOB, Kind.PRESET), {R}, {R}),
         (Role.VIEWER, (Kind.ADAPTER, Kind.MERGE, Kind.BASE), {R, U}, {R, U}),
         (Role.OWNER, (Kind.BASE,), ALL, ALL),
         (Role.MEMBER, (Kind.BASE,), {R, U}, {R, U}),
@@ -48,6 +48,15 @@ def test_a_role_may_exactly_this_within_its_team(as_principal, role, kinds, own,
     for kind in kinds:
         assert verbs(as_principal(role), kind, TEAM, ME) == own, kind
         assert verbs(as_principal(role), kind, TEAM, SOMEBODY) == of_others, kind
+
+
+@pytest.mark.parametrize("role", Role)
+def test_what_is_private_is_there_for_its_owner_alone(role):
+    mine, theirs = (Object(kind=Kind.PRESET, team=TEAM, owner=who, is_private=True) for who in (ME, SOMEBODY))
+    shared = Object(kind=Kind.PRESET, team=TEAM, owner=ME)
+    for principal in (member(role), member(role, is_admin=True), key(role)):
+        assert [can(principal, verb, mine) for verb in Verb] == [can(principal, verb, shared) for verb in Verb]
+        assert not any(can(principal, verb, theirs) for verb in Verb)
 
 
 @pytest.mark.parametrize(

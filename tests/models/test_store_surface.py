@@ -65,17 +65,10 @@ def test_system_store_has_exactly_these_doors():
 
 
 def test_the_scoping_test_below_knows_every_door_of_team_store():
-    assert (
-        public(TeamStore)
-        == UNSCOPED
-        | set(LOOK_UPS)
-        | set(LISTS)
-        | {"add_file", "add_conversation", "submit", "add_link", "add_sweep"}
-        | ADDED_PEOPLE
-    )
+    assert public(TeamStore) == UNSCOPED | set(LOOK_UPS) | set(LISTS) | ADDED | ADDED_PEOPLE
 
 
-ADDED = {"add_file", "add_conversation", "submit", "add_link", "add_sweep"}
+ADDED = {"add_file", "add_conversation", "submit", "add_link", "add_sweep", "add_preset"}
 ADDED_PEOPLE = {"add_invitation", "add_my_key"}
 LOOK_UPS = {
     "conversation": lambda store, ids: store.conversation(ids["chat"]),
@@ -118,6 +111,9 @@ LOOK_UPS = {
     "sweep": lambda store, ids: store.sweep(ids["sweep"]),
     "sweep_runs": lambda store, ids: store.sweep_runs(ids["sweep"]),
     "cancel_waiting": lambda store, ids: store.cancel_waiting(ids["sweep"]),
+    "preset": lambda store, ids: store.preset(ids["preset"]),
+    "change_preset": lambda store, ids: store.change_preset(ids["preset"], name="mine"),
+    "delete_preset": lambda store, ids: store.delete_preset(ids["preset"]),
     "events": lambda store, ids: store.events(ids["job"], limit=5),
     "metrics": lambda store, ids: store.metrics(ids["job"], "train_loss"),
     "checkpoints": lambda store, ids: store.checkpoints(ids["job"], limit=5),
@@ -139,6 +135,7 @@ LISTS = {
     "log_tail": lambda store, ids: store.log_tail(ids["job"]),
     "samples": lambda store, ids: store.samples(ids["job"], limit=5),
     "links": lambda store, ids: store.links(),
+    "presets": lambda store, ids: store.presets(),
     "search_adapters": lambda store, ids: store.search_adapters("", limit=5, offset=0)[0],
     "search_merges": lambda store, ids: store.search_merges("", limit=5, offset=0)[0],
     "merges_of": lambda store, ids: store.merges_of(ids["adapter"]),
@@ -191,7 +188,14 @@ def ids(database):
         ))  # fmt: skip
         store.submit(JobKind.MERGE, {"adapter": adapter.id})
         sweep = store.add_sweep("a", [], [NewRun(spec={}, values={"schedule.seed": 1})], request_hash="w" * 64)
-        people = {"key": key.id, "sweep": sweep.id, "invitation": invitation.id, "sign_in": sign_in.id}
+        preset = store.add_preset("ours", {}, is_shared=True)
+        people = {
+            "key": key.id,
+            "sweep": sweep.id,
+            "preset": preset.id,
+            "invitation": invitation.id,
+            "sign_in": sign_in.id,
+        }
         return (
             people
             | {"adapter": adapter.id, "link": link.id, "chat": store.add_conversation("Hi", []).id}

@@ -89,6 +89,10 @@ ACTS = [
     act("PATCH /api/v1/conversations/{conversation}", CHANGE, Kind.CONVERSATION, own=True, body={"title": "Other"}),
     act("POST /api/v1/conversations/{conversation}/turns", CHANGE, Kind.CONVERSATION, own=True, body=TURN),
     act("DELETE /api/v1/conversations/{conversation}", DELETE, Kind.CONVERSATION, own=True),
+    act("GET /api/v1/presets/{preset}", READ, Kind.PRESET),
+    act("GET /api/v1/presets/{preset}/preset.yaml", READ, Kind.PRESET),
+    act("PATCH /api/v1/presets/{preset}", CHANGE, Kind.PRESET, body={"name": "Other"}),
+    act("DELETE /api/v1/presets/{preset}", DELETE, Kind.PRESET),
     act("GET /api/v1/links/{link}/uses", READ, Kind.LINK),
     act("DELETE /api/v1/links/{link}", DELETE, Kind.LINK),
     act("DELETE /api/v1/keys/{key}", DELETE, Kind.KEY, by_browser=True),
@@ -176,6 +180,7 @@ def team(quick_house):
         "link": (LinkId(link.id), None), "key": (my_keys(deps, member)[0].id, maker.user),
         "sign_in": (sign_in, maker.user), "person": (victim.user, None),
         "sweep": (made.sweep, maker.user),
+        "preset": (made.preset, maker.user),
         "invitation": (list_invitations(deps, member)[0].id, None),
     }  # fmt: skip
     return Team(house=quick_house, people=people, headers=headers, objects=objects)

@@ -36,6 +36,10 @@ ACTS = [
     Act("cancel a job", "job", "POST", "/api/v1/jobs/{}/cancel", "maker owner"),
     Act("read a sweep", "sweep", "GET", "/api/v1/sweeps/{}", "maker member viewer owner"),
     Act("cancel a sweep", "sweep", "POST", "/api/v1/sweeps/{}/cancel", "maker owner"),
+    Act("read a preset", "preset", "GET", "/api/v1/presets/{}", "maker member viewer owner"),
+    Act("take its YAML", "preset", "GET", "/api/v1/presets/{}/preset.yaml", "maker member viewer owner"),
+    Act("rename a preset", "preset", "PATCH", "/api/v1/presets/{}", "maker owner", {"name": "other"}),
+    Act("delete a preset", "preset", "DELETE", "/api/v1/presets/{}", "maker owner"),
     Act("read an adapter", "adapter", "GET", "/api/v1/adapters/{}", "maker member viewer owner"),
     Act("download it", "adapter", "GET", "/api/v1/adapters/{}/download", "maker member viewer owner"),
     Act("see it as a model", "adapter", "GET", "/v1/models/{}", "maker member viewer owner"),
@@ -65,7 +69,9 @@ def finished_team(house):
     knobs = [{"path": "schedule.seed", "values": [1, 2]}]
     wish = {"name": "seeds", "job": {"model": "tiny", "training_file": file}, "knobs": knobs}
     sweep = house.client.post("/api/v1/sweeps", json=wish, headers=people["maker"].headers).json()["id"]
-    return people, {"file": file, "job": job, "adapter": adapter, "merge": merge, "sweep": sweep}
+    kept = {"name": "ours", "is_shared": True}
+    preset = house.client.post("/api/v1/presets", json=kept, headers=people["maker"].headers).json()["id"]
+    return people, {"preset": preset, "file": file, "job": job, "adapter": adapter, "merge": merge, "sweep": sweep}
 
 
 def request(house, act: Act, object_id: str, person):
@@ -99,7 +105,7 @@ def test_the_table_holds_for_every_role_and_a_stranger_never_learns_that_it_exis
 
 def test_a_stranger_lists_nothing_of_the_team_but_the_base(house):
     stranger = finished_team(house)[0]["stranger"]
-    for path in ("/v1/files", "/v1/fine_tuning/jobs", "/api/v1/adapters", "/api/v1/merges"):
+    for path in ("/v1/files", "/v1/fine_tuning/jobs", "/api/v1/adapters", "/api/v1/merges", "/api/v1/presets"):
         assert house.client.get(path, headers=stranger.headers).json()["data"] == []
     models = house.client.get("/v1/models", headers=stranger.headers).json()["data"]
     assert [model["id"] for model in models] == ["tiny"]

@@ -11,6 +11,7 @@ from models.db.store.deleting import TeamDeleting
 from models.db.store.team_chats import TeamChats
 from models.db.store.team_links import TeamLinks
 from models.db.store.team_people import TeamPeople
+from models.db.store.team_presets import TeamPresets
 from models.db.store.team_reports import TeamReports
 from models.db.store.team_shelf import TeamShelf
 from models.db.store.team_sweeps import TeamSweeps
@@ -19,7 +20,9 @@ from models.db.tables import Membership, Team, User
 from models.domain.access import Principal
 
 
-class TeamStore(TeamDeleting, TeamSweeps, TeamReports, TeamShelf, TeamLinks, TeamTrainings, TeamPeople, TeamChats):
+class TeamStore(
+    TeamDeleting, TeamSweeps, TeamReports, TeamShelf, TeamLinks, TeamTrainings, TeamPeople, TeamChats, TeamPresets
+):
     """One principal's view of the database."""
 
     def __init__(self, session: Session, principal: Principal) -> None:

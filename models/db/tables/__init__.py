@@ -10,12 +10,13 @@ from models.db.tables.doors import Invitation, SetupToken, SignIn, SignInTry
 from models.db.tables.job import Checkpoint, Job, JobEvent, Metric
 from models.db.tables.link import Link, LinkUse
 from models.db.tables.people import ApiKey, Membership, Secret, Team, User
+from models.db.tables.preset import SavedPreset
 from models.db.tables.sweep import Sweep, SweepRun
 from models.db.tables.worker import Lease, Worker
 
 __all__ = [
     "Adapter", "ApiKey", "Base", "BaseModel", "Blob", "Checkpoint", "Conversation", "Dataset", "DatasetPart",
     "DatasetReport", "DatasetVersion", "Invitation", "Job", "JobEvent", "Lease", "Link", "LinkUse", "Membership",
-    "Merge", "Message", "Metric", "Secret", "SetupToken", "SignIn", "SignInTry", "Sweep",
+    "Merge", "Message", "Metric", "SavedPreset", "Secret", "SetupToken", "SignIn", "SignInTry", "Sweep",
     "SweepRun", "Team", "User", "Worker", "db_now",
 ]  # fmt: skip

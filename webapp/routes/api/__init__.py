@@ -17,6 +17,7 @@ from webapp.routes.api import (
     me,
     merges,
     people,
+    presets,
     sweeps,
 )
 
@@ -37,5 +38,6 @@ for _part in (
     conversations,
     account,
     people,
+    presets,
 ):
     router.include_router(_part.router)
