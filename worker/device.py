@@ -66,6 +66,18 @@ def peak_memory_bytes(name: str) -> int | None:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), None)
 
 
+def bytes_below_peak(name: str) -> int:
+    """How much less host memory this process takes now than it once did; 0 on a GPU, or where nobody can say."""
+    if name != "cpu":
+        return 0
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return 0
+    kilobytes = {name: int(line.split()[1]) for line in lines if (name := line.partition(":")[0]) in ("VmHWM", "VmRSS")}
+    return (kilobytes["VmHWM"] - kilobytes["VmRSS"]) * 1024 if len(kilobytes) == 2 else 0
+
+
 def use_threads(count: int) -> None:
     """Fix the thread count: bit-equality between two runs holds only at equal counts."""
     torch.set_num_threads(count)

@@ -23,6 +23,7 @@ from worker.methods.products import linear
 # Fold from so many tokens on, as a multiple of in·out / (in + out), where both forms have equally many thin
 # multiplications to do: measured, see docs/performance.md.
 FOLD_FROM = 1.3
+UNPACKED = "unpacked_weight"  # where a quantised layer holds its dense weight for a while (`worker.unpacked`)
 
 
 class _Product(torch.autograd.Function):
@@ -125,14 +126,15 @@ def _is_linear(layer: torch.nn.Module) -> bool:
 def _forward(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
     name = _only_adapter(layer)
     base = layer.get_base_layer()
-    is_one_token = x.numel() == x.shape[-1] and isinstance(base.weight, Params4bit)
+    weight = base.__dict__.get(UNPACKED, base.weight)
+    is_one_token = x.numel() == x.shape[-1] and isinstance(weight, Params4bit)
     # One token against packed weights: the packed kernel beats unpacking a whole layer.
     if name is None or args or kwargs or is_one_token or not _is_plain(layer, name):
         return type(layer).forward(layer, x, *args, **kwargs)
     a, b = layer.lora_A[name].weight, layer.lora_B[name].weight
     flat = x.reshape(-1, x.shape[-1])  # (N, in)
     product = _Folded if _is_folding(flat, a, b) else _Product
-    return product.apply(flat, a, b, base.weight, base.bias, layer.scaling[name]).reshape(*x.shape[:-1], -1)
+    return product.apply(flat, a, b, weight, base.bias, layer.scaling[name]).reshape(*x.shape[:-1], -1)
 
 
 def _only_adapter(layer: Any) -> str | None:

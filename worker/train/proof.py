@@ -11,9 +11,10 @@ from safetensors.torch import load_file
 from models.domain.adapter import AdapterManifest
 from models.domain.errors import Code, JobFailed
 from worker.data.render import Rendered
-from worker.device import DeviceFacts
+from worker.device import DeviceFacts, bytes_below_peak
 from worker.loading import WEIGHTS, attach_adapter, load_base, verify_adapter
 from worker.train.objective import Objective
+from worker.unpacked import unpacked
 
 ALLOWED_LOSS_DIFFERENCE = 1e-3
 MOST_PROBE_TOKENS = 96
@@ -30,7 +31,10 @@ def prove(
     manifest = verify_adapter(out, base, base_tree_sha256)
     check_finite(out / WEIGHTS)
     fresh = attach_adapter(load_base(base, manifest.quantisation, device, dtype), out)
-    found = objective(fresh).evaluate(passes).loss_per_token
+    measured = objective(fresh)
+    with unpacked(fresh, dtype, bytes_below_peak(device.name)):
+        found = measured.evaluate(passes).loss_per_token
+        stops = _stops(fresh, probe, manifest)
     if not abs(found - expected_loss) <= ALLOWED_LOSS_DIFFERENCE:
         raise JobFailed(
             f"the saved adapter has a loss of {found:.4f} where training ended at {expected_loss:.4f}; it is not "
@@ -39,7 +43,7 @@ def prove(
             found=found,
             expected=expected_loss,
         )
-    return _stops(fresh, probe, manifest)
+    return stops
 
 
 def check_finite(weights: Path) -> None:

@@ -24,7 +24,7 @@ from models.domain.estimate import TOKENS_PER_PASS, learning_rate, schedule_rema
 from models.domain.job import CancelWish, Phase
 from models.domain.progress import PhaseBegan, Progressed, Remarked
 from models.domain.rates import rate_remarks
-from worker.device import cpu_model, dtype_name, peak_memory_bytes
+from worker.device import bytes_below_peak, cpu_model, dtype_name, peak_memory_bytes
 from worker.jobdir import JobDir, Outcome
 from worker.loading import WEIGHTS, load_base
 from worker.stop import Stop
@@ -43,6 +43,7 @@ from worker.train.setting import Setting, set_up
 from worker.train.start_checks import start_remarks
 from worker.train.trainer import PlannedSteps, PlannedTrainer, take_no_step, training_arguments
 from worker.train.watcher import Watcher
+from worker.unpacked import unpacked
 
 SECONDS_BETWEEN_REPORTS = 1.0
 BEST, WEIGHED = "best", "adapter"  # two folders deep: PEFT takes one with weights for a second adapter
@@ -152,6 +153,7 @@ def _fit(setting: Setting, rows: Rows, now: datetime, before: tuple[Path, Story]
         ),
         keep=lambda: save_adapter(model, jobdir.root / BEST / WEIGHED, setting.facts.base_name),
         peak=lambda: peak_memory_bytes(setting.device.name),
+        measuring=lambda: unpacked(model, setting.dtype, bytes_below_peak(setting.device.name)),
     )  # fmt: skip
     trainer = PlannedTrainer(
         model, _arguments(setting, len(plan.steps)),

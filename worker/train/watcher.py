@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 from models.domain.errors import Code, JobFailed
 from models.domain.estimate import rate_share
@@ -23,7 +25,8 @@ class Watcher:
     """Keeps the story that travels with every checkpoint. `evaluate` is None where there are no validation rows.
 
     `sample` is told the step after an evaluation; it says what the model answers, and never raises. `keep` puts the
-    adapter of the best evaluation so far aside. `peak` is the memory taken so far.
+    adapter of the best evaluation so far aside. `peak` is the memory taken so far. `measuring` surrounds evaluation and
+    sample: a room in which the model may compute differently held, to the same numbers.
     """
 
     def __init__(
@@ -38,8 +41,10 @@ class Watcher:
         sample: Callable[[int], None],
         keep: Callable[[], None],
         peak: Callable[[], int | None],
+        measuring: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         self.story, self._sample, self._keep, self._peak = story, sample, keep, peak
+        self._measuring = measuring
         self._schedule = schedule
         self._jobdir, self._stop, self._plan, self._evaluate = jobdir, stop, plan, evaluate
         self._total = len(plan.steps)
@@ -139,7 +144,12 @@ class Watcher:
         if self._evaluate is None:
             return
         self._jobdir.say(PhaseBegan(phase=Phase.EVALUATING))
-        mean = self._evaluate()
+        with self._measuring():
+            self._measure_with(self._evaluate, step)
+        self._jobdir.say(PhaseBegan(phase=Phase.TRAINING))
+
+    def _measure_with(self, evaluate: Callable[[], MeanLoss], step: int) -> None:
+        mean = evaluate()
         if not math.isfinite(mean.loss_per_token):
             raise JobFailed(
                 f"the loss on the validation rows is {mean.loss_per_token} after step {step}, not a number. "
@@ -160,4 +170,3 @@ class Watcher:
             self._look_for_improvement(step, mean)
         if step in (0, self._total) or step // self._evaluate_every % self._sample_every == 0:
             self._sample(step)
-        self._jobdir.say(PhaseBegan(phase=Phase.TRAINING))
