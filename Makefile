@@ -9,7 +9,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo up test harm check fmt audit wheel screens bench-train bench-gpu
+.PHONY: help install demo up test harm check fmt audit wheel screens bench-train bench-start bench-gpu
 
 help:
 	@echo "make demo    a real fine-tune, merged and asked, in about five minutes"
@@ -20,6 +20,7 @@ help:
 	@echo "make fmt     format and fix what can be fixed"
 	@echo "make screens pictures of every page into docs/screens (needs Chromium)"
 	@echo "make bench-train  a training step beside transformers' Trainer and TRL: speed, memory, losses"
+	@echo "make bench-start  from a job to its first step, warm and cold, in 4 bits and full precision"
 	@echo "make bench-gpu    the same on a GPU: make bench-gpu BASE=org/name"
 	@echo "make audit   look the pinned versions up among known vulnerabilities (needs the network)"
 
@@ -60,6 +61,9 @@ wheel: $(INSTALLED)
 bench-train: $(INSTALLED)
 	$(PIP) --no-build-isolation -e '.[bench]'
 	$(BIN)/python -m benchmarks.train $(ARGS)
+
+bench-start: $(INSTALLED)
+	$(BIN)/python -m benchmarks.start $(ARGS)
 
 bench-gpu: $(INSTALLED)
 	$(PIP) --no-build-isolation -e '.[bench]'

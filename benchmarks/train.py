@@ -40,10 +40,10 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", default=["fp32", "nf4", "memory"], choices=["fp32", "nf4", "memory"])
     parser.add_argument("--busy", action="store_true")
     asked = parser.parse_args()
-    busiest = _busiest()
-    if busiest[1] > BUSY_SHARE and not asked.busy:
+    other = busiest()
+    if other[1] > BUSY_SHARE and not asked.busy:
         raise SystemExit(
-            f"{busiest[0]} uses {busiest[1]:.0%} of a core, so figures would say little. Stop it, or add --busy."
+            f"{other[0]} uses {other[1]:.0%} of a core, so figures would say little. Stop it, or add --busy."
         )
     result = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     with tempfile.TemporaryDirectory() as folder:
@@ -52,7 +52,7 @@ def main() -> None:
         for part in asked.parts:
             home = Path(folder)
             said = memory(base, rows, home) if part == "memory" else speed(base, rows, part, asked.rounds, home)
-            said["busiest_other_process_before"] = f"{busiest[1]:.0%} of a core"
+            said["busiest_other_process_before"] = f"{other[1]:.0%} of a core"
             result[part] = {"at": datetime.now(UTC).isoformat(timespec="seconds"), **said}
     result["machine"] = facts()
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
@@ -213,7 +213,7 @@ class Side:
         self._process.wait()
 
 
-def _busiest() -> tuple[str, float]:
+def busiest() -> tuple[str, float]:
     """Name and share of a core of the busiest other process over a second."""
     own = {os.getpid(), *(one.pid for one in psutil.Process().parents())}
     others = [one for one in psutil.process_iter(["name"]) if one.pid not in own]
