@@ -39,6 +39,10 @@ def serve(settings: Settings, fd: int | None = None) -> None:
             host=settings.host,
             port=settings.port,
             fd=fd,
+            # Named, so that the web process is the same beside libraries that bring others (trackio does).
+            loop="asyncio",
+            http="h11",
+            ws="none",
             log_level="warning",
             access_log=False,
             server_header=False,

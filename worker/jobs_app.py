@@ -30,6 +30,7 @@ from models.infra.storage import Storage
 from models.infra.sweep import Sweeper
 from worker.cache import Cache
 from worker.logs import log_plainly
+from worker.mirror import Mirror
 from worker.presence import Presence
 from worker.questions import Questions
 from worker.slots import Slots
@@ -70,11 +71,12 @@ def main(lane: Lane) -> None:
     when_keeper_ends(lambda: os.kill(os.getpid(), signal.SIGTERM))
     celery = make_celery(settings)
     hear_bells(celery, slots)
-    questions = None
+    questions, mirror = None, None
     if lane is Lane.LIGHT:
         questions = Questions(desk.cache)
         hear_questions(celery, questions, Answers(settings.redis_py_url))
         questions.warm_up()
+        mirror = Mirror(database, settings).start()
     worker_shutting_down.connect(lambda **_: _begin_drain(desk, slots, presence), weak=False)
     if desk.standby is not None:
         desk.standby.prepare()
@@ -86,6 +88,8 @@ def main(lane: Lane) -> None:
         drain.set()
         if questions is not None:
             questions.close()
+        if mirror is not None:
+            mirror.stop()
         if desk.standby is not None:
             desk.standby.close()
         sweeper.stop()

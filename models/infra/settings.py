@@ -87,6 +87,16 @@ class Settings(BaseSettings):
     keep_traces_days: float = Field(
         default=90, gt=0, description="Tries to sign in, ended sign-ins, used invitations, single uses of links"
     )
+    tracker_hosts: str = Field(
+        default="", description="Comma-separated hosts inside this network that trackers of teams may speak to"
+    )
+    tracker_local: bool = Field(
+        default=False, description="True lets MLflow, W&B and Trackio keep files of teams below data_dir/trackers"
+    )
+    tracker_seconds: float = Field(default=10, gt=0, description="How often trackers are told of running trainings")
+    tracker_silence_seconds: float = Field(
+        default=60, gt=0, description="A tracker that does not answer this long is cut off and tried again later"
+    )
     hub_offline: bool = Field(default=False, description="True refuses every download from the model hub")
 
     @field_validator("data_dir")
@@ -143,6 +153,11 @@ class Settings(BaseSettings):
     @cached_property
     def jobs_dir(self) -> Path:
         return self.data_dir / "jobs"
+
+    @cached_property
+    def trackers_dir(self) -> Path:
+        """A folder for each team, and in it one for each kind of tracker."""
+        return self.data_dir / "trackers"
 
     @cached_property
     def cache_dir(self) -> Path:

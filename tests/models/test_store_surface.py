@@ -8,7 +8,7 @@ import pytest
 from models.db.store.system import SystemStore
 from models.db.store.team import TeamStore
 from models.db.store.team_sweeps import NewRun
-from models.db.tables import BaseModel, Merge
+from models.db.tables import BaseModel, Merge, TrackedRun
 from models.domain.access import Member, Role, System
 from models.domain.errors import Forbidden, NotFound
 from models.domain.ids import TeamId
@@ -31,6 +31,8 @@ SYSTEM = {
     "is_known_place", "seconds_to_wait", "add_try", "try_succeeded", "forget_tries", "one_at_a_time",
     # links, before a request has a principal
     "link_of_token", "link_is_in_force", "count_question", "uncount_question", "settle_question", "is_question_of",
+    # trackers
+    "begin_tracking", "due_tracked", "due_checks", "untold", "told_until", "telling_failed", "tracker_checked",
     # clearing away
     "installation", "drop_checkpoints", "in_use", "old_blobs", "forget", "known_blobs",
     "forget_logs", "forget_traces", "ended_before",
@@ -68,7 +70,7 @@ def test_the_scoping_test_below_knows_every_door_of_team_store():
     assert public(TeamStore) == UNSCOPED | set(LOOK_UPS) | set(LISTS) | ADDED | ADDED_PEOPLE
 
 
-ADDED = {"add_file", "add_conversation", "submit", "add_link", "add_sweep", "add_preset"}
+ADDED = {"add_file", "add_conversation", "submit", "add_link", "add_sweep", "add_preset", "add_tracker"}
 ADDED_PEOPLE = {"add_invitation", "add_my_key"}
 LOOK_UPS = {
     "conversation": lambda store, ids: store.conversation(ids["chat"]),
@@ -81,6 +83,10 @@ LOOK_UPS = {
     "link": lambda store, ids: store.link(ids["link"]),
     "revoke_link": lambda store, ids: store.revoke_link(ids["link"]),
     "link_uses": lambda store, ids: store.link_uses(ids["link"], limit=5),
+    "tracker": lambda store, ids: store.tracker(ids["tracker"]),
+    "change_tracker": lambda store, ids: store.change_tracker(ids["tracker"], is_on=False),
+    "ask_check": lambda store, ids: store.ask_check(ids["tracker"]),
+    "delete_tracker": lambda store, ids: store.delete_tracker(ids["tracker"]),
     "write_card": lambda store, ids: store.write_card(ids["adapter"], "mine"),
     "set_role": lambda store, ids: store.set_role(ids["user"], Role.VIEWER),
     "remove_person": lambda store, ids: store.remove_person(ids["user"]),
@@ -136,6 +142,8 @@ LISTS = {
     "samples": lambda store, ids: store.samples(ids["job"], limit=5),
     "links": lambda store, ids: store.links(),
     "presets": lambda store, ids: store.presets(),
+    "trackers": lambda store, ids: store.trackers(),
+    "tracked": lambda store, ids: store.tracked(ids["job"]),
     "search_adapters": lambda store, ids: store.search_adapters("", limit=5, offset=0)[0],
     "search_merges": lambda store, ids: store.search_merges("", limit=5, offset=0)[0],
     "merges_of": lambda store, ids: store.merges_of(ids["adapter"]),
@@ -188,11 +196,14 @@ def ids(database):
         ))  # fmt: skip
         store.submit(JobKind.MERGE, {"adapter": adapter.id})
         sweep = store.add_sweep("a", [], [NewRun(spec={}, values={"schedule.seed": 1})], request_hash="w" * 64)
+        tracker = TeamStore(session, as_owner(anna)).add_tracker("tensorboard", {}, None)
+        session.add(TrackedRun(tracker_id=tracker.id, job_id=job.id))
         preset = store.add_preset("ours", {}, is_shared=True)
         people = {
+            "preset": preset.id,
+            "tracker": tracker.id,
             "key": key.id,
             "sweep": sweep.id,
-            "preset": preset.id,
             "invitation": invitation.id,
             "sign_in": sign_in.id,
         }

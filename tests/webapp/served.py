@@ -34,7 +34,14 @@ def serving(house: House) -> Iterator[Served]:
     bound.bind(("127.0.0.1", 0))
     bound.listen()  # whoever comes before the server is up waits, and is not refused
     server = uvicorn.Server(
-        uvicorn.Config(_counted(house.client.app, requests), log_level="error", timeout_graceful_shutdown=2)
+        uvicorn.Config(
+            _counted(house.client.app, requests),
+            log_level="error",
+            timeout_graceful_shutdown=2,
+            loop="asyncio",
+            http="h11",
+            ws="none",
+        )
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()

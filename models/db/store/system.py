@@ -11,6 +11,7 @@ from models.db.store.garbage import GarbageStore
 from models.db.store.links import LinksStore
 from models.db.store.people import PeopleStore
 from models.db.store.queue import QueueStore
+from models.db.store.tracking import TrackingStore
 from models.db.store.versions import newest_number
 from models.db.tables import Adapter, BaseModel, Checkpoint, Dataset, DatasetPart, DatasetReport, DatasetVersion, Job
 from models.domain.access import System
@@ -21,7 +22,7 @@ T = TypeVar("T")
 DEFAULT_TEAM = TeamId("team-default")
 
 
-class SystemStore(QueueStore, PeopleStore, DoorsStore, LinksStore, GarbageStore, ForgettingStore):
+class SystemStore(QueueStore, PeopleStore, DoorsStore, LinksStore, GarbageStore, ForgettingStore, TrackingStore):
     """Claim and sweep, sign-in and keys, and the look-ups that staging a job needs."""
 
     def __init__(self, session: Session) -> None:

@@ -15,13 +15,23 @@ from models.db.store.team_presets import TeamPresets
 from models.db.store.team_reports import TeamReports
 from models.db.store.team_shelf import TeamShelf
 from models.db.store.team_sweeps import TeamSweeps
+from models.db.store.team_trackers import TeamTrackers
 from models.db.store.team_trainings import TeamTrainings
 from models.db.tables import Membership, Team, User
 from models.domain.access import Principal
 
 
 class TeamStore(
-    TeamDeleting, TeamSweeps, TeamReports, TeamShelf, TeamLinks, TeamTrainings, TeamPeople, TeamChats, TeamPresets
+    TeamDeleting,
+    TeamSweeps,
+    TeamReports,
+    TeamShelf,
+    TeamLinks,
+    TeamTrainings,
+    TeamPeople,
+    TeamChats,
+    TeamPresets,
+    TeamTrackers,
 ):
     """One principal's view of the database."""
 

@@ -12,11 +12,12 @@ from models.db.tables.link import Link, LinkUse
 from models.db.tables.people import ApiKey, Membership, Secret, Team, User
 from models.db.tables.preset import SavedPreset
 from models.db.tables.sweep import Sweep, SweepRun
+from models.db.tables.tracker import TrackedRun, Tracker
 from models.db.tables.worker import Lease, Worker
 
 __all__ = [
     "Adapter", "ApiKey", "Base", "BaseModel", "Blob", "Checkpoint", "Conversation", "Dataset", "DatasetPart",
     "DatasetReport", "DatasetVersion", "Invitation", "Job", "JobEvent", "Lease", "Link", "LinkUse", "Membership",
     "Merge", "Message", "Metric", "SavedPreset", "Secret", "SetupToken", "SignIn", "SignInTry", "Sweep",
-    "SweepRun", "Team", "User", "Worker", "db_now",
+    "SweepRun", "Team", "TrackedRun", "Tracker", "User", "Worker", "db_now",
 ]  # fmt: skip
