@@ -75,7 +75,7 @@ def measure(name: str, quantisation: Quantisation, structure: Structure) -> Fact
             model = moved(name, quantisation, structure)
             said = _said(model)
         except REFUSALS as error:
-            return Fact(trains=False, reloads=False, merges=False, batches=False, why=_line(error))
+            return Fact(trains=False, reloads=False, merges=False, batches=False, checkpoints=False, why=_line(error))
         save_adapter(model, Path(folder), "tiny")
         fresh = attach_adapter(load_base(base, quantisation, CPU, torch.float32), Path(folder))
         return Fact(
@@ -83,6 +83,7 @@ def measure(name: str, quantisation: Quantisation, structure: Structure) -> Fact
             reloads=torch.allclose(_said(fresh), said, atol=1e-4),
             merges=METHODS[name].is_mergeable and _merges(Path(folder), base, quantisation, said),
             batches=_batches(fresh, load_base(base, quantisation, CPU, torch.float32), said),
+            checkpoints=_checkpoints(model),
         )
 
 
@@ -114,6 +115,26 @@ def _batches(adapted: PeftModel, base: PreTrainedModel, said: torch.Tensor) -> b
     except REFUSALS:
         return False
     return torch.allclose(mixed[0], said[0], atol=1e-4) and torch.allclose(mixed[1], _said(base)[1], atol=1e-4)
+
+
+def _checkpoints(model: PeftModel) -> bool:
+    """The gradient of a step is the same when layers forget what they computed and compute it again."""
+    model.train()
+    kept = _gradients(model)
+    base: Any = model.get_base_model()
+    base.activation_checkpointing_enable({"use_reentrant": False})
+    try:
+        again = _gradients(model)
+    except REFUSALS:
+        return False
+    return all(torch.allclose(one, other, atol=1e-5) for one, other in zip(kept, again, strict=True))
+
+
+def _gradients(model: PeftModel) -> list[torch.Tensor]:
+    model.zero_grad(set_to_none=True)
+    model(input_ids=IDS, labels=IDS, use_cache=False).loss.backward()
+    trained = [one for one in model.parameters() if one.requires_grad]
+    return [torch.zeros_like(one) if one.grad is None else one.grad.clone() for one in trained]
 
 
 def _line(error: Exception) -> str:

@@ -21,6 +21,13 @@ def check_same_shape(choice: MethodChoice, manifest: Mapping[str, Any]) -> None:
     own = method_of(manifest)
     if choice.name != own.name:
         _refuse(f"it was made by the method {own.name} and this training uses {choice.name}")
+    if not METHODS[choice.name].is_continuable:
+        raise Invalid(
+            f"an adapter of {METHODS[choice.name].title} cannot be trained on: the network that wrote its tokens is "
+            "not part of it. Begin afresh, with its rows and the new ones.",
+            code=Code.INVALID_SETTING,
+            param=PARAM,
+        )
     options = METHODS[choice.name].options
     wished = options.model_validate(choice.options).model_dump(mode="json")
     had = options.model_validate(own.options).model_dump(mode="json")

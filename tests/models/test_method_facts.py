@@ -5,14 +5,15 @@ import json
 import pytest
 
 from models.catalog import method_facts
-from models.catalog.method_facts import Structure, check_pair, fact
+from models.catalog.method_facts import Structure, check_choice, check_pair, fact
 from models.catalog.methods import METHODS
 from models.domain.base_model import ModuleShape, Shapes
 from models.domain.errors import Code, Invalid
-from models.domain.training import Quantisation
+from models.domain.ids import BaseId, FileId
+from models.domain.training import DataSpec, MethodChoice, Quantisation, ScheduleSpec, TrainingSpec
 
-WORKS = {"trains": True, "reloads": True, "merges": True, "batches": True}
-FAILS = {"trains": False, "reloads": False, "merges": False, "batches": False, "why": "no kernel"}
+WORKS = {"trains": True, "reloads": True, "merges": True, "batches": True, "checkpoints": True}
+FAILS = {"trains": False, "reloads": False, "merges": False, "batches": False, "checkpoints": False, "why": "no kernel"}
 
 
 def shapes(*names: str) -> Shapes:
@@ -58,3 +59,31 @@ def test_a_method_that_never_works_on_such_a_base_is_refused_beside_the_method()
 
 def test_every_pair_of_the_catalog_is_in_the_table():
     assert all(fact(name, kind, base) is not None for name in METHODS for kind in Quantisation for base in Structure)
+
+
+def wish(method: str, *, is_checkpointing: bool = False, **options: int) -> TrainingSpec:
+    return TrainingSpec(
+        base=BaseId("base-1"), data=DataSpec(training_file=FileId("file-1")),
+        method=MethodChoice(name=method, options=options),
+        schedule=ScheduleSpec(gradient_checkpointing=is_checkpointing),
+    )  # fmt: skip
+
+
+def test_a_prefix_is_refused_beside_gradient_checkpointing_where_its_layers_would_not_see_it():
+    check_choice(wish("prefix", tokens=4), DENSE)
+    check_choice(wish("prompt", tokens=4, is_checkpointing=True), DENSE)
+    with pytest.raises(Invalid, match="Prefix tuning does not train with activations computed twice") as caught:
+        check_choice(wish("prefix", tokens=4, is_checkpointing=True), DENSE)
+    assert caught.value.facts["param"] == "schedule.gradient_checkpointing"
+
+
+def test_virtual_tokens_leave_at_least_half_of_the_context():
+    with pytest.raises(Invalid, match=r"5 virtual tokens take more than half of the 8 tokens .* at most 4") as caught:
+        check_choice(wish("prompt", tokens=5), DENSE)
+    assert caught.value.facts["param"] == "method.options.tokens"
+
+
+def test_a_prefix_is_refused_on_a_base_without_keys_and_values_of_its_own():
+    method = METHODS["prefix"]
+    with pytest.raises(Invalid, match="keys and values of one width in every layer"):
+        method.cost(DENSE, method.options())

@@ -7,9 +7,10 @@ from enum import StrEnum
 
 import psutil
 
-from models.catalog.method_facts import check_pair
+from models.catalog.method_facts import check_choice
 from models.catalog.methods import METHODS
 from models.catalog.rates import recommended_rate
+from models.catalog.virtual_tokens import tokens_in_front
 from models.db.store.system import SystemStore
 from models.db.store.team import TeamStore
 from models.db.tables import DatasetVersion, Worker
@@ -179,7 +180,7 @@ def _figures(
 def _trainable(spec: TrainingSpec, shapes: Shapes | None) -> int | None:
     if shapes is None:
         return None
-    check_pair(spec.method.name, spec.quantisation, shapes)
+    check_choice(spec, shapes)
     method = METHODS[spec.method.name]
     return method.cost(shapes, method.options.model_validate(spec.method.options))
 
@@ -213,7 +214,8 @@ def _tokens(spec: TrainingSpec, room: Room | None, tokens: TokenFigures | None) 
     """By the longest row that is trained on where it is known, else by the longest allowed."""
     longest = tokens.longest if tokens and tokens.longest else spec.data.max_length
     each = SEQUENCES_OF[spec.objective.name]
-    return estimate.tokens_per_pass(each * longest, spec.schedule, _device_kind(room))
+    whole = longest + tokens_in_front(spec.method)
+    return estimate.tokens_per_pass(each * whole, spec.schedule, _device_kind(room))
 
 
 def _memory(

@@ -2,7 +2,7 @@
 
 from pydantic import ValidationError
 
-from models.catalog.method_facts import check_pair
+from models.catalog.method_facts import check_choice
 from models.catalog.methods import METHODS
 from models.db.store.system import SystemStore
 from models.db.store.team import TeamStore
@@ -61,7 +61,7 @@ def checked_training(store: TeamStore, spec: TrainingSpec) -> tuple[TrainingSpec
     base = _base(store, spec.base)
     spec = continued(store, spec, base)
     shapes = Shapes.model_validate(base.shapes)
-    check_pair(spec.method.name, spec.quantisation, shapes)
+    check_choice(spec, shapes)
     trainable = check_targets(spec.method, shapes)
     objective = spec.objective.name
     _check_file(store, "training_file", spec.data.training_file, objective)

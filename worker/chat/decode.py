@@ -1,6 +1,7 @@
 """One answer, token by token: prompt in, pieces of text out, with a look around between tokens. Knows no queue."""
 
 from collections.abc import Callable, Collection, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,9 +34,13 @@ def speak(
     stop_ids: Collection[int],
     say: Callable[[str], None],
     should_stop: Callable[[], bool],
+    begun: DynamicCache | None = None,
 ) -> Ended:
-    """Answer with at most `sampling.max_tokens` tokens. `should_stop` is asked before each pass; it may raise."""
-    generator, reader = generator_for(sampling.seed), _Reader(model)
+    """Answer with at most `sampling.max_tokens` tokens. `should_stop` is asked before each pass; it may raise.
+
+    `begun` is what stands in the cache before the prompt, of an adapter with virtual tokens; it is left as it is.
+    """
+    generator, reader = generator_for(sampling.seed), _Reader(model, begun)
     pieces, stops = Detokeniser(tokenizer), StopStrings(sampling.stop)
     logits = torch.empty(0)
     for start in range(0, len(prompt_ids), PREFILL_TOKENS):
@@ -61,11 +66,11 @@ def speak(
 
 
 class _Reader:
-    """Feeds ids to the model, which remembers those before."""
+    """Feeds ids to the model, which remembers those before, and what the cache was `begun` with."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, begun: DynamicCache | None) -> None:
         self._model = model
-        self._cache = DynamicCache(config=model.config)
+        self._cache = DynamicCache(config=model.config) if begun is None else deepcopy(begun)
 
     @torch.inference_mode()
     def read(self, ids: Sequence[int]) -> torch.Tensor:

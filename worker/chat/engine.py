@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 
+from models.catalog.virtual_tokens import tokens_of
 from models.domain.adapter import AdapterManifest
 from models.domain.base_model import BaseFacts, Shapes
 from models.domain.chat import ChatRequest, Delta, Done, Loading, TokenEvent, TreeRef, Waiting
@@ -109,7 +110,7 @@ class Engine:
         return Turn(
             request=request, tokenizer=self._tokenizer(base, base_dir), base_dir=base_dir, adapter_dir=adapter_dir,
             prompt_ids=prompt.ids, stop_ids=frozenset(stop_ids | set(prompt.stop_ids)), received=received,
-            max_tokens=_room(len(prompt.ids), context, request.sampling.max_tokens),
+            max_tokens=_room(len(prompt.ids), context - _in_front(manifest), request.sampling.max_tokens),
         )  # fmt: skip
 
     def _tokenizer(self, base: TreeRef, base_dir: Path) -> Tokenizer:
@@ -166,10 +167,12 @@ class Engine:
             model = self._residents.ready(
                 _key(request), turn.base_dir, adapter.sha256 if adapter else None, turn.adapter_dir
             )
+            begun = self._residents.begun(_key(request), adapter.sha256 if adapter else None)
             began = time.monotonic()
             ended: Ended = speak(
                 model, turn.tokenizer, turn.prompt_ids,
                 request.sampling.model_copy(update={"max_tokens": turn.max_tokens}), turn.stop_ids, say, should_stop,
+                begun,
             )  # fmt: skip
         except torch.OutOfMemoryError:
             self._residents.clear()
@@ -213,6 +216,13 @@ def _manifest(base_dir: Path, adapter_dir: Path | None) -> AdapterManifest | Mer
             code=Code.ADAPTER_REFUSED,
         )
     return AdapterManifest.model_validate_json(path.read_text())
+
+
+def _in_front(manifest: AdapterManifest | MergeManifest | None) -> int:
+    """Virtual tokens that the adapter puts before every prompt."""
+    if not isinstance(manifest, AdapterManifest):
+        return 0
+    return tokens_of(manifest.method, manifest.method_options)
 
 
 def _room(prompt_tokens: int, context_tokens: int, wanted_tokens: int) -> int:

@@ -8,12 +8,12 @@ import json
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTuner
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from models.domain.base_model import Shapes
 from models.domain.errors import AppError, Code
@@ -21,6 +21,7 @@ from models.domain.ids import Sha256
 from models.domain.training import Quantisation
 from worker.device import DeviceFacts, compute_dtype
 from worker.loading import attach_adapter, load_base, load_dequantised, take_off, verify_adapter
+from worker.methods.virtual import are_virtual_tokens, cache_behind
 
 MOST_ADAPTERS = 16  # on one base
 # A weight's bits and its share of the block's scale, rounded up.
@@ -34,13 +35,17 @@ class ResidentKey(NamedTuple):
 
 @dataclass
 class Resident:
-    """One base in memory. `model` is the transformers model itself; LoRA layers are put into it in place."""
+    """One base in memory. `model` is the transformers model itself; LoRA layers are put into it in place.
+
+    `begun` are the caches of adapters that are virtual tokens: those lie beside the base and never in it.
+    """
 
     model: PreTrainedModel
     base_bytes: int
     peft: PeftModel | None = None
     adapters: OrderedDict[Sha256, int] = field(default_factory=OrderedDict)
     """Bytes by content, least recently used first."""
+    begun: dict[Sha256, DynamicCache] = field(default_factory=dict)
 
     @property
     def total_bytes(self) -> int:
@@ -69,28 +74,36 @@ class Residents:
     def ready(
         self, key: ResidentKey, base_dir: Path, adapter: Sha256 | None = None, adapter_dir: Path | None = None
     ) -> PreTrainedModel:
-        """The base with exactly this adapter active, or with none.
+        """The base with exactly this adapter active, or with none. One of virtual tokens lies in `begun`, not in it.
 
         Raises OUT_OF_MEMORY where it cannot fit, ADAPTER_REFUSED where adapter and base do not belong together.
         """
         resident = self._loaded.get(key) or self._load(key, base_dir)
         self._loaded.move_to_end(key)
         if adapter is None or adapter_dir is None:
-            if resident.peft is not None:
-                _tuner(resident.peft).disable_adapter_layers()
+            _switch_off(resident)
             return resident.model
         if adapter not in resident.adapters:
             self._attach(key, resident, base_dir, adapter, adapter_dir)
         resident.adapters.move_to_end(adapter)
+        if adapter in resident.begun:
+            _switch_off(resident)
+            return resident.model
         assert resident.peft is not None
         _tuner(resident.peft).enable_adapter_layers()
         resident.peft.set_adapter(_name(adapter), inference_mode=True)
         return resident.model
 
+    def begun(self, key: ResidentKey, adapter: Sha256 | None) -> DynamicCache | None:
+        """What a cache holds before the prompt, of an adapter that is `ready` and virtual tokens; None for others."""
+        return None if adapter is None else self._loaded[key].begun.get(adapter)
+
     def unload(self, key: ResidentKey, adapter: Sha256) -> None:
         """Take an adapter off its base and forget it."""
         resident = self._loaded[key]
         del resident.adapters[adapter]
+        if resident.begun.pop(adapter, None) is not None:
+            return
         assert resident.peft is not None
         resident.peft.delete_adapter(_name(adapter))
 
@@ -117,17 +130,28 @@ class Residents:
                 f'"{key.quantisation}", which is another model. Ask it as it was trained.',
                 code=Code.ADAPTER_REFUSED, found=str(key.quantisation), needed=str(trained_on),
             )  # fmt: skip
-        _make_way(resident, adapter_dir)
-        size = (adapter_dir / "adapter_model.safetensors").stat().st_size
+        begun = self._begun(resident, adapter_dir)
+        if begun is None:
+            _make_way(resident, adapter_dir)
+        size = (adapter_dir / "adapter_model.safetensors").stat().st_size if begun is None else _bytes_in(begun)
         while len(resident.adapters) >= MOST_ADAPTERS:
             self.unload(key, next(iter(resident.adapters)))
         self._make_room(size, keep=key)
-        if resident.peft is None:
+        if begun is not None:
+            resident.begun[adapter] = begun
+        elif resident.peft is None:
             resident.peft = attach_adapter(resident.model, adapter_dir, _name(adapter))
         else:
             resident.peft.load_adapter(str(adapter_dir), adapter_name=_name(adapter), is_trainable=False)
             resident.peft.eval()
         resident.adapters[adapter] = size
+
+    def _begun(self, resident: Resident, adapter_dir: Path) -> DynamicCache | None:
+        """The cache behind the adapter's virtual tokens; None where it has none."""
+        if not are_virtual_tokens(adapter_dir):
+            return None
+        _switch_off(resident)
+        return cache_behind(attach_adapter(resident.model, adapter_dir))
 
     def _make_room(self, needed_bytes: int, keep: ResidentKey | None) -> None:
         """Unload other bases, oldest first, then adapters of the kept one, until `needed_bytes` more fit."""
@@ -152,7 +176,18 @@ def _make_way(resident: Resident, adapter_dir: Path) -> None:
     if resident.peft is not None and any(one.peft_type != kind for one in resident.peft.peft_config.values()):
         take_off(resident.peft)
         resident.peft = None
-        resident.adapters.clear()
+        for adapter in resident.adapters.keys() - resident.begun.keys():
+            del resident.adapters[adapter]
+
+
+def _switch_off(resident: Resident) -> None:
+    """Every adapter that is in the base."""
+    if resident.peft is not None:
+        _tuner(resident.peft).disable_adapter_layers()
+
+
+def _bytes_in(cache: DynamicCache) -> int:
+    return sum(part.nbytes for layer in cast(Any, cache).layers for part in (layer.keys, layer.values))
 
 
 def _tuner(peft: PeftModel) -> BaseTuner:

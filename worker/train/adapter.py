@@ -20,6 +20,7 @@ from worker.jobdir import write_atomically
 from worker.loading import MANIFEST, WEIGHTS
 from worker.methods import begin
 from worker.methods.lora import fuse
+from worker.methods.virtual import has_virtual_tokens, save_state
 from worker.train.starting import put_weights
 
 
@@ -44,7 +45,8 @@ def method_options(choice: MethodChoice) -> Spec:
 def fresh_adapter(
     model: PreTrainedModel, choice: MethodChoice, shapes: Shapes, seed: int, start: Path | None = None
 ) -> PeftModel:
-    """The base with an untrained adapter in float32; at this point it still answers exactly like the base.
+    """The base with an untrained adapter in float32; at this point it still answers exactly like the base, or, with
+    virtual tokens, as the base does behind those.
 
     With the folder of an adapter to `start` from, it answers like that one.
     """
@@ -101,6 +103,13 @@ def save_adapter(model: PeftModel, folder: Path, base_name: str) -> None:
     config |= {"base_model_name_or_path": base_name, "inference_mode": True}
     plain = {name: sorted(value) if isinstance(value, set) else value for name, value in config.items()}
     write_atomically(folder / "adapter_config.json", json.dumps(plain, indent=2, sort_keys=True, default=str))
+
+
+def save_trained(model: PeftModel, folder: Path, base_name: str) -> None:
+    """What a resume goes on from: the adapter, and what a method trains beside it and does not publish."""
+    save_adapter(model, folder, base_name)
+    if has_virtual_tokens(model):
+        save_state(model, folder)
 
 
 def save_manifest(folder: Path, manifest: AdapterManifest) -> None:

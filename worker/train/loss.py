@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from models.domain.progress import PreferenceFigures
 from worker.data.render import Rendered
+from worker.methods.virtual import has_virtual_tokens, hidden_behind
 from worker.train.chunked import nats_of
 from worker.train.packing import can_pack, longest_packable, packed_hidden
 
@@ -58,9 +59,7 @@ class TokenLoss:
         self._model = model
         self._causal = cast(PreTrainedModel, model.get_base_model() if isinstance(model, PeftModel) else model)
         self.packs, self.selects = False, True
-        if isinstance(model, PeftModel) and model.active_peft_config.is_prompt_learning:
-            self.selects = False  # the trained tokens stand outside the base
-            return
+        self._virtual = model if isinstance(model, PeftModel) and has_virtual_tokens(model) else None
         batch = batch_of([row]).to(self._causal.device)
         with torch.no_grad():
             head = cast(torch.nn.Module, self._causal.get_output_embeddings())
@@ -68,7 +67,8 @@ class TokenLoss:
         # A base that computes NaN is not for us to judge: its first step fails, and says so.
         if torch.isfinite(whole).all():
             self.selects = torch.allclose(selected, whole, rtol=0.02, atol=0.02 * float(whole.abs().max()))
-        self.packs = self.selects and can_pack(self._causal, batch.ids[0])
+        # Each row must see the virtual tokens, and rows laid end to end have no place for them.
+        self.packs = self.selects and self._virtual is None and can_pack(self._causal, batch.ids[0])
         self._longest_packable = longest_packable(self._causal)
 
     def __call__(self, batch: Batch) -> torch.Tensor:
@@ -96,6 +96,8 @@ class TokenLoss:
             before = torch.zeros_like(batch.trained)
             before[:, :-1] = batch.trained[:, 1:]
             return packed_hidden(self._causal, batch.ids[there], lengths)[before[there]]
+        if self._virtual is not None:
+            return hidden_behind(self._virtual, batch.ids, batch.attention)[:, :-1][batch.trained[:, 1:]]
         decoder = cast(torch.nn.Module, self._causal.get_decoder())
         hidden = decoder(input_ids=batch.ids, attention_mask=batch.attention, use_cache=False).last_hidden_state
         return hidden[:, :-1][batch.trained[:, 1:]]

@@ -22,13 +22,14 @@ from models.catalog.rates import recommended_rate
 from models.domain.errors import Code, JobFailed
 from models.domain.estimate import TOKENS_PER_PASS, learning_rate, schedule_remarks
 from models.domain.job import CancelWish, Phase
+from models.domain.objectives import SEQUENCES_OF
 from models.domain.progress import PhaseBegan, Progressed, Remarked
 from models.domain.rates import rate_remarks
 from worker.device import bytes_below_peak, cpu_model, dtype_name, peak_memory_bytes
 from worker.jobdir import JobDir, Outcome
 from worker.loading import WEIGHTS, load_base
 from worker.stop import Stop
-from worker.train.adapter import check_float32, fresh_adapter, save_adapter, save_manifest
+from worker.train.adapter import check_float32, fresh_adapter, save_adapter, save_manifest, save_trained
 from worker.train.checkpoints import Story, check_same, resumed, seal, stage
 from worker.train.inputs import Rows, read_inputs
 from worker.train.loss import MeanLoss
@@ -70,7 +71,7 @@ def run(jobdir: JobDir, stop: Stop) -> Outcome:
     now = datetime.fromisoformat(before[1].rendered_at) if before else datetime.now(UTC)
     try:
         rows = read_inputs(
-            jobdir.inputs, setting.spec, setting.facts, now, gates=before[1].gates if before else None,
+            jobdir.inputs, setting.rows_spec, setting.facts, now, gates=before[1].gates if before else None,
             watch=_watching(jobdir, stop),
         )  # fmt: skip
     except _Stopped:
@@ -149,9 +150,9 @@ def _fit(setting: Setting, rows: Rows, now: datetime, before: tuple[Path, Story]
         jobdir, stop, plan=plan, schedule=schedule, story=story,
         evaluate=_evaluation(objective, rows, micro),
         sample=Sampler(
-            jobdir, stop, model, rows, tokens=setting.spec.data.sample_tokens, context=setting.shapes.context_length
+            jobdir, stop, model, rows, tokens=setting.spec.data.sample_tokens, context=setting.context
         ),
-        keep=lambda: save_adapter(model, jobdir.root / BEST / WEIGHED, setting.facts.base_name),
+        keep=lambda: save_trained(model, jobdir.root / BEST / WEIGHED, setting.facts.base_name),
         peak=lambda: peak_memory_bytes(setting.device.name),
         measuring=lambda: unpacked(model, setting.dtype, bytes_below_peak(setting.device.name)),
     )  # fmt: skip
@@ -228,7 +229,7 @@ def _plan_that_fits(setting: Setting, rows: Rows, micro: MicroBatch, model: Peft
     arguments = _arguments(setting, 1)
     while True:
         plan = _plan(setting, rows, micro)
-        largest = _largest(plan, rows)
+        largest = _largest(plan, _taken(setting, rows.lengths))
         try:
             model.train()
             trial = _objective(setting, rows, model, _silently)
@@ -249,21 +250,28 @@ def _plan_that_fits(setting: Setting, rows: Rows, micro: MicroBatch, model: Peft
 def _plan(setting: Setting, rows: Rows, micro: MicroBatch) -> Plan:
     schedule, shuffle_seed = setting.spec.schedule, setting.spec.data.rows.shuffle_seed
     return plan_batches(
-        rows.lengths, epochs=schedule.epochs, batch_rows=schedule.batch_rows, micro=micro,
+        _taken(setting, rows.lengths), epochs=schedule.epochs, batch_rows=schedule.batch_rows, micro=micro,
         seed=schedule.seed if shuffle_seed is None else shuffle_seed, steps=schedule.steps,
         batch_tokens=schedule.batch_tokens,
     )  # fmt: skip
 
 
-def _largest(plan: Plan, rows: Rows) -> tuple[int, ...]:
+def _largest(plan: Plan, lengths: Sequence[int]) -> tuple[int, ...]:
     """The forward pass with the most tokens, counted with padding."""
-    return max((one for step in plan.steps for one in step), key=lambda one: len(one) * rows.lengths[one[-1]])
+    return max((one for step in plan.steps for one in step), key=lambda one: len(one) * lengths[one[-1]])
+
+
+def _taken(setting: Setting, lengths: Sequence[int]) -> list[int]:
+    """What each unit takes of a forward pass: its tokens, and the virtual ones before each of its sequences."""
+    front = setting.in_front * SEQUENCES_OF[setting.spec.objective.name]
+    return [length + front for length in lengths]
 
 
 def _halved(setting: Setting, rows: Rows, micro: MicroBatch) -> MicroBatch:
     """Passes half as large, after this run has gone out of memory. Raises JobFailed where that changes nothing."""
     half = micro.halved()
-    before, now = (_largest(_plan(setting, rows, one), rows) for one in (micro, half))
+    lengths = _taken(setting, rows.lengths)
+    before, now = (_largest(_plan(setting, rows, one), lengths) for one in (micro, half))
     if len(now) < len(before):
         return half
     raise JobFailed(
@@ -343,7 +351,7 @@ def _checkpoint(
     """Everything a resume needs, complete as soon as the final name exists."""
     _begin(setting.jobdir, Phase.SAVING)
     staged = stage(setting.jobdir, setting.order.fence, step)
-    save_adapter(model, staged, setting.facts.base_name)
+    save_trained(model, staged, setting.facts.base_name)
     trainer.save_state_files(staged)
     write_references(staged, rows)
     if (setting.jobdir.root / BEST).exists():

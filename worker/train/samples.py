@@ -15,6 +15,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from models.domain.progress import Remarked, Sampled
 from worker.jobdir import JobDir
+from worker.methods.virtual import cache_behind, has_virtual_tokens
 from worker.stop import Stop
 from worker.train.inputs import Rows
 from worker.train.questions import Question
@@ -69,12 +70,12 @@ def answer(
 ) -> Answer | None:
     """At most `tokens` tokens, without dropout; the model is left as it was. None where a stop was asked for."""
     causal = cast(PreTrainedModel, model.get_base_model())
-    cache, ids = DynamicCache(config=causal.config), list(prompt_ids)
-    said: list[int] = []
+    ids, said = list(prompt_ids), list[int]()
     until = time.monotonic() + LONGEST_SECONDS
     was_training = model.training
     model.eval()
     try:
+        cache = cache_behind(model) if has_virtual_tokens(model) else DynamicCache(config=causal.config)
         with torch.no_grad():
             while len(said) < tokens and time.monotonic() < until:
                 if stop.asked():

@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 import transformers
 
-from models.catalog.method_facts import check_pair
+from models.catalog.method_facts import check_choice
+from models.catalog.virtual_tokens import tokens_in_front
 from models.domain.base_model import BaseFacts, Shapes
 from models.domain.errors import Code, Invalid
 from models.domain.training import TrainingSpec, optimiser_refusal
@@ -36,6 +37,25 @@ class Setting:
     dtype: torch.dtype
     start: Path | None
 
+    @property
+    def in_front(self) -> int:
+        """Virtual tokens before every row."""
+        return tokens_in_front(self.spec.method)
+
+    @property
+    def context(self) -> int:
+        """How many tokens of a row and its answer the base reads behind them."""
+        return self.shapes.context_length - self.in_front
+
+    @property
+    def rows_spec(self) -> TrainingSpec:
+        """The wish, with rows no longer than what is left of the context where virtual tokens take some of it."""
+        if not self.in_front:
+            return self.spec
+        data = self.spec.data
+        shorter = data.model_copy(update={"max_length": min(data.max_length, self.context)})
+        return self.spec.model_copy(update={"data": shorter})
+
 
 def set_up(jobdir: JobDir) -> Setting:
     """Read the order, fix the thread count and choose the dtype. Raises Invalid with code `invalid_setting`."""
@@ -50,7 +70,7 @@ def set_up(jobdir: JobDir) -> Setting:
         raise Invalid(refusal, code=Code.INVALID_SETTING, param="schedule.optimiser")
     base = jobdir.inputs / "base"
     shapes = Shapes.model_validate_json((base / "shapes.json").read_text())
-    check_pair(spec.method.name, spec.quantisation, shapes)
+    check_choice(spec, shapes)
     return Setting(
         jobdir=jobdir, order=order, spec=spec, facts=TrainingFacts.model_validate(order.facts), base=base,
         shapes=shapes, base_facts=base_facts(base),

@@ -27,6 +27,7 @@ from models.domain.estimate import rate_share
 from models.domain.progress import PreferenceFigures
 from models.domain.training import Optimiser, ScheduleSpec
 from worker.methods.rates import parameter_groups
+from worker.methods.virtual import has_virtual_tokens, load_state
 from worker.train.objective import Objective, Stepped
 from worker.train.plan import Plan
 
@@ -167,6 +168,13 @@ class PlannedTrainer(Trainer):
     def load(self, folder: Path) -> None:
         """The adapter's weights as a checkpoint or a kept evaluation has them."""
         self._load_from_checkpoint(str(folder))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """PEFT loads no virtual tokens to train on, and the network that writes them is not in the adapter."""
+        if has_virtual_tokens(cast(torch.nn.Module, self.model)):
+            load_state(cast(PeftModel, self.model), Path(resume_from_checkpoint))
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def save_state_files(self, folder: Path) -> None:
         """optimizer.pt, scheduler.pt, rng_state.pth and trainer_state.json: all that a resume needs beside weights."""

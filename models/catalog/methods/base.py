@@ -43,9 +43,10 @@ class Method(Generic[OptionsT]):
 
     `cost` counts trainable parameters. `peft_config` gives a dict for `peft.get_peft_config`. `is_mergeable` says
     whether the result can be added into the base's own weights. `rate` is the learning rate to start from for a base
-    of this hidden size. `is_float32_only`: its weights take part in the base's own arithmetic, so a base that computes
-    in bf16 cannot hold them in float32. What works on which base and quantisation is measured: see
-    `models.catalog.method_facts`.
+    of this hidden size. `in_front` says how many virtual tokens stand before every row, which take room in the base's
+    context. `is_continuable`: what is saved is all that trained. `is_float32_only`: its weights take part in the
+    base's own arithmetic, so a base that computes in bf16 cannot hold them in float32. What works on which base and
+    quantisation is measured: see `models.catalog.method_facts`.
     """
 
     name: str
@@ -57,4 +58,6 @@ class Method(Generic[OptionsT]):
     peft_config: Callable[[Shapes, OptionsT], dict[str, Any]]
     family: Family = Family.LORA
     is_float32_only: bool = False
+    is_continuable: bool = True
+    in_front: Callable[[OptionsT], int] = lambda options: 0
     rate: Callable[[int], Rate] = by_width
