@@ -39,8 +39,13 @@ FOLDERS = {Structure.DENSE: tiny_base, Structure.MOE: tiny_moe}
 
 
 @cache
-def base_of(structure: Structure) -> Path:
-    return FOLDERS[structure](Path(tempfile.mkdtemp()) / "base")
+def base_of(structure: Structure, biased: bool = False) -> Path:
+    return FOLDERS[structure](Path(tempfile.mkdtemp()) / "base", biased=biased)
+
+
+def base_for(name: str, structure: Structure = Structure.DENSE) -> Path:
+    """One that the method can be tried on: biases can be trained only where there are some."""
+    return base_of(structure, biased=name == "bias")
 
 
 def small(name: str) -> dict[str, Any]:
@@ -54,7 +59,7 @@ def shapes_of(base: Path) -> Shapes:
 
 def moved(name: str, quantisation: Quantisation, structure: Structure, **options: Any) -> PeftModel:
     """An adapter after two steps of Adam."""
-    base = base_of(structure)
+    base = base_for(name, structure)
     model = fresh_adapter(
         load_base(base, quantisation, CPU, torch.float32),
         MethodChoice(name=name, options=small(name) | options), shapes_of(base), seed=0,
@@ -69,7 +74,7 @@ def moved(name: str, quantisation: Quantisation, structure: Structure, **options
 
 def measure(name: str, quantisation: Quantisation, structure: Structure) -> Fact:
     """What works here, found out by doing it."""
-    base = base_of(structure)
+    base = base_for(name, structure)
     with tempfile.TemporaryDirectory() as folder:
         try:
             model = moved(name, quantisation, structure)

@@ -22,14 +22,20 @@ STOP_ID = SPECIAL.index("<|im_end|>")
 VOCABULARY = 264  # 256 bytes, 3 special tokens, padded to a multiple of 8
 
 
-def tiny_base(path: Path, hidden: int = 32, layers: int = 2, seed: int = 0, tied: bool = True) -> Path:
-    """Write the folder and return it. Equal arguments give equal bytes."""
+def tiny_base(
+    path: Path, hidden: int = 32, layers: int = 2, seed: int = 0, tied: bool = True, biased: bool = False
+) -> Path:
+    """Write the folder and return it. Equal arguments give equal bytes.
+
+    `biased` makes it a Qwen2, which differs from Llama in the biases of queries, keys and values.
+    """
     path.mkdir(parents=True, exist_ok=True)
-    _write(path, "config.json", _config(hidden, layers, tied))
+    kind = {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2"} if biased else {}
+    _write(path, "config.json", _config(hidden, layers, tied) | kind)
     _write_tokenizer(path)
     _write(path, "generation_config.json", {"bos_token_id": 1, "eos_token_id": STOP_ID, "pad_token_id": STOP_ID})
     (path / "chat_template.jinja").write_text(TEMPLATE)
-    _write_weights(path / "model.safetensors", hidden, layers, seed, tied)
+    _write_weights(path / "model.safetensors", hidden, layers, seed, tied, biased)
     write_shapes(path)
     write_facts(path, licence="apache-2.0", source="test", revision=None, remark=f"tiny random base, seed {seed}")
     return path
@@ -61,7 +67,7 @@ def _write_tokenizer(path: Path) -> None:
     _write(path, "tokenizer_config.json", settings)
 
 
-def _write_weights(path: Path, hidden: int, layers: int, seed: int, tied: bool) -> None:
+def _write_weights(path: Path, hidden: int, layers: int, seed: int, tied: bool, biased: bool) -> None:
     """Gaussian bf16 weights, wide enough (0.3) that the logits differ visibly from position to position."""
     wide, narrow = hidden * 2, hidden // 2
     shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (VOCABULARY, hidden)}
@@ -69,6 +75,9 @@ def _write_weights(path: Path, hidden: int, layers: int, seed: int, tied: bool) 
         at = f"model.layers.{layer}"
         shapes |= {f"{at}.self_attn.{name}_proj.weight": (out, hidden) for name, out in
                    (("q", hidden), ("k", narrow), ("v", narrow), ("o", hidden))}  # fmt: skip
+        if biased:
+            shapes |= {f"{at}.self_attn.{name}_proj.bias": (out,) for name, out in
+                       (("q", hidden), ("k", narrow), ("v", narrow))}  # fmt: skip
         shapes |= {f"{at}.mlp.{name}_proj.weight": (wide, hidden) for name in ("gate", "up")}
         shapes |= {f"{at}.mlp.down_proj.weight": (hidden, wide)}
         shapes |= {f"{at}.{name}.weight": (hidden,) for name in ("input_layernorm", "post_attention_layernorm")}

@@ -14,7 +14,7 @@ from models.catalog.targets import adapted_modules, last_name
 from models.domain.errors import AppError, Code
 from models.domain.job import JobKind
 from models.domain.training import MethodChoice, Quantisation
-from tests.method_facts import DOCS, base_of, measure, moved, shapes_of, small, with_table
+from tests.method_facts import DOCS, base_for, measure, moved, shapes_of, small, with_table
 from tests.moe import tiny_moe
 from tests.tiny import tiny_base
 from tests.training import TREE_SHA256, training_job
@@ -53,12 +53,14 @@ def test_its_options_make_a_form_and_refuse_what_they_do_not_know(method):
         method.options.model_validate({"unheard_of": 1})
 
 
-def test_its_config_is_one_that_peft_knows(method, base):
+def test_its_config_is_one_that_peft_knows(method):
+    base = base_for(method.name)
     config = get_peft_config(method.peft_config(shapes_of(base), method.options()))
     assert config.task_type == "CAUSAL_LM"
 
 
-def test_its_cost_is_what_really_trains(method, base):
+def test_its_cost_is_what_really_trains(method):
+    base = base_for(method.name)
     model = fresh_adapter(load_base(base, Quantisation.NONE, CPU, torch.float32), MethodChoice(name=method.name),
                           shapes_of(base), seed=0)  # fmt: skip
     counted = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
@@ -69,7 +71,8 @@ def test_its_cost_is_what_really_trains(method, base):
 def test_it_trains_saves_and_reloads(method, quantisation, tmp_path):
     options = {"rank": 4} if "rank" in method.options.model_fields else {}
     jobdir = training_job(
-        tmp_path, method=method.name, options=options, quantisation=quantisation, epochs=3, data={"sample_rows": 0},
+        tmp_path, base=base_for(method.name), method=method.name, options=options, quantisation=quantisation, epochs=3,
+        data={"sample_rows": 0},
         learning_rate=0.01 if method.family is Family.LORA else 0.1,
     )  # fmt: skip
     outcome = run(jobdir, Stop())
@@ -86,8 +89,9 @@ def test_the_table_says_what_really_works(method, quantisation, structure):
     assert not method.is_mergeable or found.merges or not found.trains
 
 
-def test_before_the_first_step_it_answers_exactly_like_the_base(method, base):
+def test_before_the_first_step_it_answers_exactly_like_the_base(method):
     """With virtual tokens: like the base behind those, see tests/worker/test_virtual_tokens.py."""
+    base = base_for(method.name)
     if method.in_front(method.options()):
         pytest.skip(f"{method.name} is not the base at its start")
     plain = load_base(base, Quantisation.NONE, CPU, torch.float32)
@@ -99,7 +103,7 @@ def test_before_the_first_step_it_answers_exactly_like_the_base(method, base):
 @pytest.mark.parametrize("quantisation", list(Quantisation))
 def test_the_bases_own_weights_are_untouched_by_loading_switching_and_unloading(method, quantisation, tmp_path):
     save_adapter(moved(method.name, quantisation, Structure.DENSE), tmp_path, "tiny")
-    base = load_base(base_of(Structure.DENSE), quantisation, CPU, torch.float32)
+    base = load_base(base_for(method.name), quantisation, CPU, torch.float32)
     before = {name: tensor.clone() for name, tensor in base.state_dict().items() if isinstance(tensor, torch.Tensor)}
     said = base(IDS).logits
     adapted = attach_adapter(base, tmp_path)
@@ -232,7 +236,8 @@ def test_a_pissa_rank_above_a_layers_width_is_refused_with_the_width(base):
 def test_a_resumed_run_of_it_leaves_the_very_weights_of_one_that_was_not_interrupted(method, tmp_path):
     """Its own rates, groups and frozen halves are there again, and so is the optimiser's memory of them."""
     wish: dict[str, Any] = {
-        "method": method.name, "options": {"rank": 4} if "rank" in method.options.model_fields else {},
+        "base": base_for(method.name), "method": method.name,
+        "options": {"rank": 4} if "rank" in method.options.model_fields else {},
         "quantisation": "nf4", "data": {"sample_rows": 0}, "epochs": 2, "save_every": 3, "weight_decay": 0.1,
     }  # fmt: skip
     whole = training_job(tmp_path / "whole", **wish)

@@ -173,8 +173,11 @@ class PlannedTrainer(Trainer):
         """PEFT loads no virtual tokens to train on, and the network that writes them is not in the adapter."""
         if has_virtual_tokens(cast(torch.nn.Module, self.model)):
             load_state(cast(PeftModel, self.model), Path(resume_from_checkpoint))
-        else:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        learning = {name: one.requires_grad for name, one in cast(torch.nn.Module, self.model).named_parameters()}
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        for name, one in cast(torch.nn.Module, self.model).named_parameters():
+            one.requires_grad_(learning[name])  # PEFT lets all of an adapter learn, also what a method has frozen
 
     def save_state_files(self, folder: Path) -> None:
         """optimizer.pt, scheduler.pt, rng_state.pth and trainer_state.json: all that a resume needs beside weights."""
