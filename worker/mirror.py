@@ -6,12 +6,10 @@ later, so a restart on either side loses nothing.
 """
 
 import math
-import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -75,7 +73,11 @@ class Mirror:
             if not store.take_lease(LEASE_NAME, self._owner, 3 * self._settings.tracker_seconds + 5):
                 self._let_go()
                 return []
-            store.begin_tracking()
+        with self._database.read() as session:
+            untracked = SystemStore(session).untracked()
+        if untracked:
+            with self._database.write() as session:
+                SystemStore(session).begin_tracking(untracked)
         with self._database.read() as session:
             store = SystemStore(session)
             checks = store.due_checks(AT_ONCE)
@@ -105,13 +107,15 @@ class Mirror:
     # one connection
 
     def _check(self, tracker: Tracker) -> None:
-        problem = None
+        problem, key = None, (tracker.id, "")
         try:
-            with tempfile.TemporaryDirectory(prefix="tuneroom-tracker-") as home:
-                seconds = self._settings.tracker_silence_seconds
-                Sender(self._opening(tracker), Path(home), seconds).end()
+            self._started(self._opening(tracker), key).open()
         except (TrackerProblem, AppError) as error:
             problem = sentence(error)
+        finally:
+            self._drop(key)
+        if self._over.is_set():
+            return
         with self._database.write() as session:
             SystemStore(session).tracker_checked(tracker.id, problem)
 
@@ -136,11 +140,12 @@ class Mirror:
         step, url, mark = run.step, run.url, run.mark
         sender = self._senders.get(key)
         if sender is None:
-            sender = self._open(run, tracker)
-            url, mark = sender.opened["url"], sender.opened["mark"]
-            step = step if sender.opened["has_until"] is None else sender.opened["has_until"]
-            with self._turn:
-                self._senders[key] = sender
+            self._make_room()
+            about = {"run": self._facts(run.job_id), "mark": run.mark, "step": run.step}
+            sender = self._started(self._opening(tracker).model_copy(update=about), key)
+            opened = sender.open()
+            url, mark = opened["url"], opened["mark"]
+            step = step if opened["has_until"] is None else opened["has_until"]
         while True:
             untold = self._untold(run.job_id, step)
             if untold.points:
@@ -154,14 +159,15 @@ class Mirror:
             if untold.is_all or not untold.points:
                 return
 
-    def _open(self, run: TrackedRun, tracker: Tracker) -> Sender:
-        self._make_room()
+    def _started(self, opening: Opening, key: Key) -> Sender:
+        """A process that `stop` finds, also while it does not answer."""
         home = self._settings.trackers_dir / ".home"
         home.mkdir(parents=True, exist_ok=True)
-        opening = self._opening(tracker).model_copy(
-            update={"run": self._facts(run.job_id), "mark": run.mark, "step": run.step}
-        )
-        return Sender(opening, home, self._settings.tracker_silence_seconds)
+        with self._turn:
+            if self._over.is_set():
+                raise TrackerProblem("the worker is being restarted.")
+            sender = self._senders[key] = Sender(opening, home, self._settings.tracker_silence_seconds)
+            return sender
 
     def _opening(self, tracker: Tracker) -> Opening:
         """Raises AppError where this installation does not allow it."""

@@ -29,7 +29,7 @@ class TrackerProblem(Exception):
 
 
 class Sender:
-    """Start it, ask it, end it. `told_at`: time.monotonic() of the last answer."""
+    """Start it, open it, ask it, end it. `told_at`: time.monotonic() of the last answer."""
 
     def __init__(self, opening: Opening, home: Path, seconds: float) -> None:
         self._seconds = seconds
@@ -39,11 +39,12 @@ class Sender:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=home,
             env=_environment(home), start_new_session=True,
         )  # fmt: skip
-        try:
-            self.opened = self._ask(opening.model_dump(mode="json"))
-        except BaseException:
-            self.end()
-            raise
+        self._opening = opening
+        self.told_at = time.monotonic()
+
+    def open(self) -> dict[str, Any]:
+        """The first answer. Raises TrackerProblem."""
+        return self._ask(self._opening.model_dump(mode="json"))
 
     def ask(self, do: str, **message: Any) -> dict[str, Any]:
         """The answer. Raises TrackerProblem; then this sender is of no more use."""

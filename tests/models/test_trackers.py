@@ -55,7 +55,7 @@ def untold(database, job, after=-1):
 
 def begin(database) -> list[tuple[str, str]]:
     with database.write() as session:
-        SystemStore(session).begin_tracking()
+        SystemStore(session).begin_tracking(SystemStore(session).untracked())
         return sorted((run.tracker_id, run.job_id) for run, _ in SystemStore(session).due_tracked(50))
 
 

@@ -21,6 +21,7 @@ from webapp.actions.invitations import list_invitations
 from webapp.actions.links import list_links
 from webapp.actions.my_keys import my_keys
 from webapp.actions.sessions import open_session
+from webapp.actions.trackers import add_tracker
 from webapp.routes.cookie import NAME
 
 OPEN_WITH_A_TOKEN = ("/s/", "/setup/", "/invite/", "/ui/")  # no id in them: the token or the name is the right itself
@@ -74,6 +75,7 @@ ACTS = [
     act("GET /api/v1/jobs/{job_id}/log", READ, Kind.JOB),
     act("GET /api/v1/jobs/{job_id}/spec.yaml", READ, Kind.JOB),
     act("GET /api/v1/jobs/{job_id}/metrics", READ, Kind.JOB),
+    act("GET /api/v1/jobs/{job_id}/tensorboard", READ, Kind.JOB),
     act("GET /api/v1/jobs/{job_id}/samples", READ, Kind.JOB),
     act("POST /api/v1/jobs/{job_id}/like-rows", READ, Kind.JOB, body={"text": "Who?"}),
     act("POST /api/v1/jobs/{job_id}/cancel", CHANGE, Kind.JOB),
@@ -95,6 +97,9 @@ ACTS = [
     act("DELETE /api/v1/presets/{preset}", DELETE, Kind.PRESET),
     act("GET /api/v1/links/{link}/uses", READ, Kind.LINK),
     act("DELETE /api/v1/links/{link}", DELETE, Kind.LINK),
+    act("POST /api/v1/trackers/{tracker}/try", CHANGE, Kind.SECRET),
+    act("PATCH /api/v1/trackers/{tracker}", CHANGE, Kind.SECRET, body={"is_on": False}),
+    act("DELETE /api/v1/trackers/{tracker}", DELETE, Kind.SECRET),
     act("DELETE /api/v1/keys/{key}", DELETE, Kind.KEY, by_browser=True),
     act("DELETE /api/v1/sign-ins/{sign_in}", DELETE, Kind.KEY, own=True, by_browser=True),
     act("PATCH /api/v1/people/{person}", CHANGE, Kind.PERSON, body={"role": "member"}, by_browser=True),
@@ -180,6 +185,7 @@ def team(quick_house):
         "link": (LinkId(link.id), None), "key": (my_keys(deps, member)[0].id, maker.user),
         "sign_in": (sign_in, maker.user), "person": (victim.user, None),
         "sweep": (made.sweep, maker.user),
+        "tracker": (add_tracker(deps, member, "tensorboard", {}, "").id, maker.user),
         "preset": (made.preset, maker.user),
         "invitation": (list_invitations(deps, member)[0].id, None),
     }  # fmt: skip

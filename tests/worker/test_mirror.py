@@ -7,6 +7,7 @@ import time
 from concurrent.futures import wait
 from pathlib import Path
 
+import psutil
 import pytest
 
 import models.catalog.trackers
@@ -21,6 +22,7 @@ from models.domain.job import JobKind, JobState, Lane
 from models.domain.progress import Evaluated, StepDone
 from models.infra.secrets import load_key, seal
 from models.infra.settings import Settings
+from tests.harness import wait_for
 from tests.people import make_member, make_team
 from worker.mirror import Mirror
 
@@ -378,3 +380,16 @@ def test_a_run_is_told_to_its_end_from_either_database(database_url, tmp_path):
     assert told.row().is_done and told.row().step == 2
     told.mirror.stop()
     told.database.close()
+
+
+def test_a_mirror_that_stops_waits_for_no_tracker(recipe, told):
+    told.tracker("lines", manner="hangs")
+    job = told.run()
+    told.feed(job, 1, 2)
+    begun = told.mirror.round()
+    children = wait_for(lambda: [one for one in psutil.Process().children() if "started.py" in " ".join(one.cmdline())])
+    began = time.monotonic()
+    told.mirror.stop()
+    wait(begun, timeout=10)
+    assert time.monotonic() - began < 5 and not any(one.is_running() for one in children)
+    assert told.events(job) == []

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from models.db.store.team import TeamStore
+from models.db.store.team_trackers import Tracked
 from models.domain.access import Kind, Object, Principal, Verb, can
 from models.domain.errors import NotFound
 from models.domain.job import JobKind
@@ -27,6 +28,7 @@ class RunDetail:
 
     `samples` newest first: SAMPLES_SHOWN, and the first of each question. `merges` were made of this run's adapter.
     `outcome` is what a training left beside its adapter; `held_seconds` for how long workers worked at it.
+    `trackers` are those of the team that are told of it.
     """
 
     run: RunSeen
@@ -40,6 +42,7 @@ class RunDetail:
     may_start: bool
     outcome: dict[str, Any]
     held_seconds: float
+    trackers: tuple[Tracked, ...]
     seen_at: datetime
 
 
@@ -69,6 +72,7 @@ def show_run(deps: Deps, principal: Principal, job_id: str) -> RunDetail:
             may_start=can(principal, Verb.CREATE, Object(kind=Kind.JOB, team=store.team, owner=store.user)),
             outcome=(job.result or {}) if row.kind == JobKind.TRAIN else {},
             held_seconds=store.held_seconds(job_id, now),
+            trackers=tuple(store.tracked(job_id)) if row.kind == JobKind.TRAIN else (),
             seen_at=now,
         )
 

@@ -8,6 +8,7 @@ from markupsafe import Markup
 from models.domain.errors import NotFound
 from models.domain.job import TERMINAL, JobKind, JobState
 from webapp.actions.show_run import RunDetail, run_curves, show_run
+from webapp.actions.trackers import Tracked, titled
 from webapp.deps import Deps
 from webapp.pages.page import Page
 from webapp.pages.wiring import asked, caller, on, on_load
@@ -100,8 +101,14 @@ def _head(seen: RunDetail, smoothing: float | None) -> Any:
 def _below(seen: RunDetail) -> Any:
     return view.below(
         seen.run, events=seen.events, has_more=seen.has_more_events, log_tail=seen.log_tail, merges=seen.merges,
-        samples=seen.samples,
+        samples=seen.samples, trackers=[_tracker(one) for one in seen.trackers],
     )  # fmt: skip
+
+
+def _tracker(told: Tracked) -> dict[str, Any]:
+    words = told.problem or ("it has all of this run" if told.is_done else "told as it goes")
+    is_page = told.url is not None and told.url.startswith(("https://", "http://"))
+    return {"title": titled(told), "href": told.url if is_page else None, "words": words}
 
 
 PAGE = Page(path="/run", title="Run", build=build, section="/runs")

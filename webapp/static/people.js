@@ -1,5 +1,5 @@
 // Forms that people fill in about themselves and their team. Works on attributes, as app.js does:
-//   form[data-send="POST /api/v1/keys"]   sends its fields as JSON; a refusal stands beside the field that caused it
+//   form[data-send="POST /api/v1/keys"]   sends its fields as JSON ("a.b" inside "a"); a refusal stands beside the field that caused it
 //   data-then="reload" | "/path" | "#id"  after success, as for data-call; data-done="..." a sentence
 //   data-reveal="#id" data-from="secret"  shows that element with the answer's field `secret` in it, to copy, once
 //   select[data-patch="/api/v1/people/x"] sends {name: value} when changed; data-confirm-value asks first
@@ -26,6 +26,15 @@
       const found = document.querySelector(what);
       (found && (found.matches("button") ? found : found.querySelector("button")))?.click();
     } else location.assign(what);
+  };
+  const bodyOf = (form) => {
+    const body = {};
+    for (const [name, value] of new FormData(form)) {
+      const [first, second] = name.split(".");
+      if (second) (body[first] ||= {})[second] = value;
+      else body[first] = value;
+    }
+    return body;
   };
   const clear = (form) => {
     for (const old of form.querySelectorAll(".tr-field-problem")) old.remove();
@@ -58,7 +67,7 @@
     const button = form.querySelector("button:not([type=button])");
     clear(form);
     button.disabled = true;
-    const { told, error } = await send(method, path, Object.fromEntries(new FormData(form)));
+    const { told, error } = await send(method, path, bodyOf(form));
     button.disabled = false;
     if (error) { blame(form, error); return; }
     if (form.dataset.reveal) reveal(form, told);

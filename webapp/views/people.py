@@ -77,5 +77,13 @@ def team_doors(facts: Mapping[str, Any]) -> Markup:
     return render("team_doors.html", **facts)
 
 
+def team_trackers(trackers: Sequence[Any]) -> Markup:
+    return render("team_trackers.html", trackers=trackers)
+
+
+def team_tracker_forms(choices: Sequence[Any]) -> Markup:
+    return render("team_tracker_forms.html", choices=choices)
+
+
 def team_new() -> Markup:
     return render("team_new.html")

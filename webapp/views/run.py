@@ -76,6 +76,7 @@ def below(
     log_tail: str | None,
     merges: Sequence[Made],
     samples: Sequence[AnswerSeen],
+    trackers: Sequence[Mapping[str, Any]] = (),
 ) -> Markup:
     """Samples, events, log, settings and lineage."""
     told = [
@@ -100,6 +101,7 @@ def below(
         lineage=lineage(run, merges),
         settings=list(settings_of(run.row).items()),
         yaml=yaml_of(run),
+        trackers=trackers,
     )
 
 

@@ -7,6 +7,8 @@ an answer was a problem: whoever asked begins again with a new process.
 import json
 import os
 import sys
+import threading
+import time
 from importlib import import_module
 from typing import Any, TextIO
 
@@ -21,6 +23,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is nobody's answer
     os.nice(10)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     token = None
     try:
         opening = Opening.model_validate_json(sys.stdin.readline())
@@ -38,6 +41,13 @@ def main() -> None:
         _answer(answers, {"problem": in_words(error, token)})
         answers.flush()
         os._exit(1)  # a library's own threads may wait for a server that never answers
+
+
+def _end_with(parent: int) -> None:
+    """A worker that was killed leaves nothing behind, not even what hangs."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _serve(sink: Sink, answers: TextIO) -> None:
@@ -65,7 +75,7 @@ def in_words(error: BaseException, token: str | None) -> str:
     else:
         walled = _cause(error, AppError)
         text = walled.message if isinstance(walled, AppError) else f"{type(error).__name__}: {error}"
-    for secret in {token, *(token.split(":", 1) if token else ())}:
+    for secret in (token, token.partition(":")[2] if token else None):
         if secret:
             text = text.replace(secret, "***")
     text = " ".join(text.split())

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.domain.addresses import check_literal, host_of
-from models.domain.errors import Forbidden, Invalid
+from models.domain.errors import Forbidden
 
 LOCAL = "local"  # instead of an address: below the team's own folder on the worker's machine
 
@@ -72,8 +72,8 @@ class Tracker:
 
 
 def web_address(value: str, *, what: str) -> str:
-    """The address of a server, in its plain form. Raises Invalid: http or https, a host, and nothing secret in it."""
-    needed = Invalid(f"{value[:100]!r} is no address of {what}; https://host or https://host:port was needed.")
+    """The address of a server, plain. Raises ValueError: http or https was needed, a host, and nothing secret."""
+    needed = ValueError(f"{value[:100]!r} is no address of {what}; https://host or https://host:port was needed.")
     try:
         parts = urlsplit(value.strip())
         is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -82,5 +82,5 @@ def web_address(value: str, *, what: str) -> str:
     if not is_one:
         raise needed
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise Invalid(f"The address of {what} holds more than a host and a path. Enter a password as the token.")
+        raise ValueError(f"The address of {what} holds more than a host and a path. Enter a password as the token.")
     return value.strip().rstrip("/")

@@ -10,7 +10,7 @@ class TrackioOptions(Options):
 TRACKER = Tracker(
     name="trackio",
     title="Trackio",
-    when="Local first: a database file of the team on the worker's machine, for `trackio show`.",
+    when="Local first: a database file of the team on the worker's machine, for trackio show.",
     options=TrackioOptions,
     library="trackio",
     is_local=lambda options: True,

@@ -12,7 +12,7 @@ CLOUD = "https://api.wandb.ai"
 class WandbOptions(Options):
     mode: Literal["online", "offline"] = Field(
         default="online", title="Mode",
-        description="offline writes folders on the worker's machine, to be sent by `wandb sync` later.",
+        description="offline writes folders on the worker's machine, to be sent by wandb sync later.",
     )  # fmt: skip
     project: str = project_field()
     entity: str = Field(

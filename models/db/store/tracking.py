@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy import and_, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from models.db.tables import Job, JobEvent, Metric, TrackedRun, Tracker, db_now
@@ -17,6 +17,7 @@ from models.domain.job import JobKind, JobState
 from models.domain.tracking import NAMES, STEPS_AT_ONCE, Point, figures
 
 SERIES = tuple(NAMES)
+LATELY_SECONDS = 7 * 24 * 3600.0  # a run that ended earlier than this is not begun any more
 ENDED = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 
 
@@ -33,22 +34,27 @@ class TrackingStore:
 
     session: Session
 
-    def begin_tracking(self) -> int:
-        """Give every training that started, or ended after its team's tracker was switched on, a row; how many."""
+    def untracked(self) -> list[tuple[str, str]]:
+        """Tracker and job of each training that runs, or ended since its team's tracker is on, and has no row yet."""
         known = select(TrackedRun.job_id).where(TrackedRun.tracker_id == Tracker.id, TrackedRun.job_id == Job.id)
+        lately = and_(Job.finished_at > Tracker.on_since, Job.finished_at > db_now(-LATELY_SECONDS))
         query = (
             select(Tracker.id, Job.id)
             .join(Job, Job.team_id == Tracker.team_id)
             .where(
                 Tracker.is_on, Job.kind == JobKind.TRAIN, Job.started_at.is_not(None), Job.deleted_at.is_(None),
-                or_(Job.finished_at.is_(None), Job.finished_at > Tracker.on_since), ~known.exists(),
+                or_(Job.finished_at.is_(None), lately), ~known.exists(),
             )
         )  # fmt: skip
-        pairs = self.session.execute(query).all()
+        return [(tracker_id, job_id) for tracker_id, job_id in self.session.execute(query)]
+
+    def begin_tracking(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Give each of them a row; a tracker that was deleted meanwhile gets none."""
+        known = set(self.session.scalars(select(Tracker.id).where(Tracker.id.in_({one for one, _ in pairs}))))
         for tracker_id, job_id in pairs:
-            self.session.add(TrackedRun(tracker_id=tracker_id, job_id=job_id))
+            if tracker_id in known:
+                self.session.add(TrackedRun(tracker_id=tracker_id, job_id=job_id))
         self.session.flush()
-        return len(pairs)
 
     def due_tracked(self, most: int) -> list[tuple[TrackedRun, Tracker]]:
         """Runs with a tracker to be told now, the longest waiting first."""

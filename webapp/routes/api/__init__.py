@@ -19,6 +19,7 @@ from webapp.routes.api import (
     people,
     presets,
     sweeps,
+    trackers,
 )
 
 router = APIRouter(prefix="/api/v1")
@@ -39,5 +40,6 @@ for _part in (
     account,
     people,
     presets,
+    trackers,
 ):
     router.include_router(_part.router)

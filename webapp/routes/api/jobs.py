@@ -5,12 +5,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi import Body as JsonBody
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from models.domain.errors import Invalid
 from models.domain.job import CancelWish, JobKind, JobState
 from models.domain.run import AnswerSeen
 from webapp.actions.cancel_job import cancel_job
+from webapp.actions.event_file import event_file
 from webapp.actions.run_yaml import run_yaml
 from webapp.actions.show_jobs import SERIES, JobSeen, job_events, job_log, job_metrics, job_samples, list_jobs, show_job
 from webapp.routes.asking import After, Body, Caller, Limit, Parts, unix
@@ -62,6 +63,16 @@ def spec_yaml(parts: Parts, caller: Caller, job_id: str) -> PlainTextResponse:
         run_yaml(parts, caller, job_id),
         media_type="application/yaml",
         headers={"content-disposition": f'attachment; filename="{job_id}.yaml"'},
+    )
+
+
+@router.get("/{job_id}/tensorboard")
+def tensorboard(parts: Parts, caller: Caller, job_id: str) -> StreamingResponse:
+    """A training's figures as an event file: put it into a folder of its own for `tensorboard --logdir`."""
+    return StreamingResponse(
+        event_file(parts, caller, job_id),
+        media_type="application/octet-stream",
+        headers={"content-disposition": f'attachment; filename="events.out.tfevents.{job_id}"'},
     )
 
 
