@@ -32,7 +32,8 @@ SYSTEM = {
     # links, before a request has a principal
     "link_of_token", "link_is_in_force", "count_question", "uncount_question", "settle_question", "is_question_of",
     # trackers
-    "untracked", "begin_tracking", "due_tracked", "due_checks", "untold", "told_until", "telling_failed", "tracker_checked",
+    "untracked", "begin_tracking", "due_tracked", "due_checks", "untold", "told_until", "telling_failed",
+    "tracker_checked",
     # clearing away
     "installation", "drop_checkpoints", "in_use", "old_blobs", "forget", "known_blobs",
     "forget_logs", "forget_traces", "ended_before",
