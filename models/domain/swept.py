@@ -8,6 +8,7 @@ from typing import Any
 
 from models.domain.job import JobState
 from models.domain.run import RunCompared
+from models.domain.sweeps import SEEDS, without_seeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,22 @@ class SweptRun:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SweptSetting:
+    """Runs of equal values whatever their seeds: their mean loss, and how far they lie apart (None: there is one).
+
+    `values` have no seeds; `spec` is that of one of the runs.
+    """
+
+    values: dict[str, Any]
+    spec: dict[str, Any]
+    runs: int
+    mean: float
+    spread: float | None
+    behind: float
+    is_inside: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class SweepSeen:
     """`runs` by number. `spread` is how far runs that differ by seed alone lie apart; None without such runs."""
 
@@ -79,6 +96,26 @@ class SweepSeen:
         """How many runs are in each state that there is."""
         states = [run.seen.run.row.state for run in self.runs]
         return {state.value: states.count(state) for state in JobState if state in states}
+
+    @property
+    def settings(self) -> list[SweptSetting]:
+        """The best mean first; without runs that have no loss to compare."""
+        alike: dict[str, list[SweptRun]] = {}
+        for run in self.runs:
+            if run.standing is not None:
+                alike.setdefault(without_seeds(run.values), []).append(run)
+        return sorted((self._setting(runs) for runs in alike.values()), key=lambda one: one.mean)
+
+    def _setting(self, runs: list[SweptRun]) -> SweptSetting:
+        losses = [loss for run in runs if (loss := run.held_out if self.by_held_out else run.train_loss) is not None]
+        first = runs[0]
+        assert first.standing is not None
+        return SweptSetting(
+            values={path: value for path, value in first.values.items() if path not in SEEDS},
+            spec=first.seen.run.row.spec, runs=len(runs), mean=first.standing.mean,
+            spread=max(losses) - min(losses) if len(losses) > 1 else None,
+            behind=first.standing.behind, is_inside=first.standing.is_inside,
+        )  # fmt: skip
 
     @property
     def is_moving(self) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from models.domain.job import JobKind, Phase
 from models.domain.run import AnswerSeen, Bucket, RunRow, RunSeen
 from models.domain.series import points, smoothed
+from models.domain.training import TrainingSpec
 from webapp.views.curve import chart, limits, sparkline, thin
 from webapp.views.run import below, head
 from webapp.views.run_charts import charts, smoothing_of, speeds
@@ -138,10 +139,27 @@ def test_a_run_without_a_name_says_what_it_does(kind, changed, name):
 def test_settings_are_told_in_the_words_of_the_form_and_a_local_path_is_not():
     told = settings_of(row())
     assert told["Base model"] == "smollm2" and told["Rows"] == "mails.jsonl"
-    assert told["Share held back"] == "5%" and told["Rank"] == "16" and told["Learning rate"] == "by the base's width"
+    assert told["Share held back"] == "5%" and told["Rank"] == "16" and told["Learning rate"] == "as recommended"
     assert "Name" not in told
     local = settings_of(row(JobKind.ADD_BASE, spec={"name": "x", "source": "gguf", "reference": "/home/a/x.gguf"}))
     assert local == {"Name": "x", "From": "a GGUF file", "Reference": "x.gguf"}
+
+
+def test_settings_that_a_run_does_not_look_at_are_not_told():
+    whole = TrainingSpec.model_validate(SPEC).model_dump(mode="json")
+    of_preferences = {"Beta", "Label smoothing", "Weight of good answers", "Weight of bad answers"}
+    told = settings_of(row(spec=whole))
+    assert told["Training objective"] == "supervised: write these answers"
+    assert not {*of_preferences, "Column"} & set(told) and "Share held back" in told
+    for name, used in (("dpo", {"Beta", "Label smoothing"}), ("kto", of_preferences - {"Label smoothing"})):
+        one = settings_of(row(spec=whole | {"objective": {**whole["objective"], "name": name}}))
+        assert of_preferences & set(one) == used
+    by_file = whole["data"] | {"validation_file": "file-9"}
+    by_file["rows"] = whole["data"]["rows"] | {"kept_together": "column", "column": "writer"}
+    told = settings_of(row(spec=whole | {"data": by_file}))
+    assert told["Column"] == "writer" and "Share held back" not in told
+    other = row(spec=whole | {"objective": {**whole["objective"], "beta": 0.3}})
+    assert differing([row(spec=whole), other]) == []  # neither looks at it
 
 
 def test_only_settings_that_differ_are_compared():

@@ -104,6 +104,10 @@ def test_the_spread_between_seeds_says_which_differences_are_chance(house, anna,
     assert [run["held_out_loss"] for run in runs] == [1.0, 1.2, 1.1, 1.4]
     assert [run["behind_best"] for run in runs] == pytest.approx([0, 0, 0.15, 0.15])
     assert [run["is_inside_spread"] for run in runs] == [False, False, True, True]
+    four, eight = seen["settings"]
+    assert (four["values"], four["runs"], four["behind_best"]) == ({RANK: 4}, 2, 0) and not four["is_inside_spread"]
+    assert [four["mean"], four["spread"], eight["mean"], eight["spread"]] == pytest.approx([1.1, 0.2, 1.25, 0.3])
+    assert eight["values"] == {RANK: 8} and eight["is_inside_spread"]
     assert runs[0]["tokens_per_second"] == 400 and runs[0]["train_loss"] < 1.3
 
 

@@ -9,8 +9,9 @@ from pydantic import ValidationError
 
 from models.domain.errors import Code
 from models.domain.job import HeldReason, JobKind, JobState, Phase
+from models.domain.objectives import OPTIONS_OF, Objective
 from models.domain.run import RunRow
-from models.domain.training import TrainingSpec
+from models.domain.training import KeptTogether, TrainingSpec
 from webapp.views.fields import in_words
 from webapp.views.model_names import short_name
 from webapp.views.train_wish import FIELDS
@@ -140,14 +141,15 @@ def advice(error: Mapping[str, Any] | None) -> str | None:
 
 
 def settings_of(row: RunRow, spec: Mapping[str, Any] | None = None) -> dict[str, str]:
-    """Every setting as (what, value) in the words of the form; the method's options among them.
+    """Every setting as (what, value) in the words of the form; the method's options among them, and no setting that
+    the run does not look at.
 
     `spec` stands in for the row's own where it was made whole.
     """
     named = {"base": row.base_name, "data.training_file": row.dataset_name, "file": row.dataset_name}
     named["adapter"] = short_name(row.adapter_name) if row.adapter_name else None
     told: dict[str, str] = {}
-    for path, value in _flatten(_shown_spec(row) if spec is None else spec):
+    for path, value in _in_use(_shown_spec(row) if spec is None else spec):
         field = FIELD_OF_PATH.get(path)
         if field is not None and row.kind == JobKind.TRAIN:
             told[field.title] = in_words(field, value)
@@ -165,7 +167,7 @@ def differing(rows: Sequence[RunRow]) -> list[tuple[str, list[str]]]:
     """
     specs = [_whole_spec(row) for row in rows]
     told = [settings_of(row, spec) for row, spec in zip(rows, specs, strict=True)]
-    raw = [{title_of_setting(path): value for path, value in _flatten(spec)} for spec in specs]
+    raw = [{title_of_setting(path): value for path, value in _in_use(spec)} for spec in specs]
     titles = list(dict.fromkeys(title for settings in [*told, *raw] for title in settings))
     found = []
     for title in titles:
@@ -244,6 +246,24 @@ def _whole_spec(row: RunRow) -> dict[str, Any]:
         return TrainingSpec.model_validate(row.spec).model_dump(mode="json")
     except ValidationError:
         return row.spec
+
+
+def is_in_use(path: str, spec: Mapping[str, Any]) -> bool:
+    """Whether a run of these settings looks at the one at `path`: options of another objective, a share to hold back
+    beside a file of its own and a column where rows stay together by something else are only there."""
+    data = spec.get("data") or {}
+    if path.startswith("objective.") and path != "objective.name":
+        name = (spec.get("objective") or {}).get("name", Objective.SUPERVISED)
+        return name in set(Objective) and path.rpartition(".")[2] in OPTIONS_OF[Objective(name)]
+    if path == "data.validation_fraction":
+        return not data.get("validation_file")
+    if path == "data.rows.column":
+        return (data.get("rows") or {}).get("kept_together") == KeptTogether.COLUMN
+    return True
+
+
+def _in_use(spec: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    return ((path, value) for path, value in _flatten(spec) if is_in_use(path, spec))
 
 
 def _flatten(spec: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, Any]]:

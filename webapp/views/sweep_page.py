@@ -1,18 +1,19 @@
 """A sweep as HTML: its runs in one table, with what of their differences is chance. Knows facts, no database."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 from markupsafe import Markup
 
 from models.domain.job import JobState
-from models.domain.swept import SweepSeen, SweptRun
+from models.domain.sweeps import SEEDS
+from models.domain.swept import SweepSeen, SweptRun, SweptSetting
 from webapp.views.fields import in_words
 from webapp.views.markup import loss, render
 from webapp.views.run_charts import PALETTE
 from webapp.views.run_list import run_row, steps_of
-from webapp.views.run_words import FIELD_OF_PATH, STATES, title_of_setting
+from webapp.views.run_words import FIELD_OF_PATH, STATES, is_in_use, title_of_setting
 
 
 def in_order(seen: SweepSeen) -> list[SweptRun]:
@@ -56,6 +57,8 @@ def table(seen: SweepSeen) -> Markup:
         sweep=seen,
         titles=[title_of_setting(path) for path in paths],
         rows=[_row(run, paths, place) for place, run in enumerate(in_order(seen), 1)],
+        settings=[_setting(one, paths) for one in seen.settings] if seen.spread is not None else [],
+        varied=[title_of_setting(path) for path in paths if path not in SEEDS],
         about_chance=_about_chance(seen),
         by="held-out loss" if seen.by_held_out else "training loss",
         is_data_varied=any(path.startswith("data.") for path in paths),
@@ -71,7 +74,7 @@ def _row(run: SweptRun, paths: Sequence[str], place: int) -> dict[str, Any]:
     return run_row(row) | {
         "number": run.number,
         "line": place if place <= len(PALETTE) else 0,
-        "values": [_value(path, run.values.get(path)) for path in paths],
+        "values": [_value(path, run.values.get(path), row.row.spec) for path in paths],
         "steps": steps_of(row) or "–",
         "train": run.train_loss,
         "held_out": run.held_out,
@@ -83,7 +86,18 @@ def _row(run: SweptRun, paths: Sequence[str], place: int) -> dict[str, Any]:
     }
 
 
-def _value(path: str, value: Any) -> str:
+def _setting(one: SweptSetting, paths: Sequence[str]) -> dict[str, Any]:
+    """Runs of the same values, whatever their seeds."""
+    shown = [_value(path, one.values.get(path), one.spec) for path in paths if path not in SEEDS]
+    return {
+        "values": shown, "runs": one.runs, "mean": one.mean, "spread": one.spread, "is_best": one.behind == 0,
+        "behind": f"+{loss(one.behind)}", "is_chance": one.is_inside,
+    }  # fmt: skip
+
+
+def _value(path: str, value: Any, spec: Mapping[str, Any]) -> str:
+    if not is_in_use(path, spec):
+        return "–"
     field = FIELD_OF_PATH.get(path)
     return in_words(field, value) if field is not None else str(value)
 

@@ -63,6 +63,17 @@ def sweep_object(seen: SweepSeen) -> dict[str, Any]:
         "counts": seen.counts,
         "seed_spread": seen.spread,
         "compared_by": "held_out_loss" if seen.by_held_out else "train_loss",
+        "settings": [
+            {
+                "values": one.values,
+                "runs": one.runs,
+                "mean": one.mean,
+                "spread": one.spread,
+                "behind_best": one.behind,
+                "is_inside_spread": one.is_inside,
+            }
+            for one in seen.settings
+        ],
         "runs": [_run_object(run) for run in seen.runs],
     }
 
