@@ -106,6 +106,7 @@ class AdapterManifest(Spec):
     target_modules: tuple[str, ...] = Field(title="Full names of the adapted modules, sorted")
     weights_sha256: Sha256 = Field(title="Of adapter_model.safetensors")
     seed: int
+    learning_rate: float | None = Field(default=None, title="The highest of its schedule; None: not recorded then")
     objective: ObjectiveSpec | None = Field(default=None, title="What was minimised; None: supervised")
     reference_sha256: Sha256 | None = Field(default=None, title="Of the start's log-probabilities, for DPO and KTO")
     data: AdapterData

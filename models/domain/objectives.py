@@ -1,6 +1,6 @@
 """What a training minimises, as data: its options, the rows it needs, and what is said where a dataset holds others."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -81,6 +81,12 @@ _NEEDS = {
     Objective.KTO: "KTO needs labelled answers",
 }
 _CURES = {"conversation": "Supervised", "text": "Supervised", "preference": "DPO", "labelled": "KTO"}
+
+
+def hold_only_texts(sources: Sequence[Mapping[str, int]]) -> bool:
+    """Whether a supervised run on these datasets learns from plain texts alone, by the rows of each kind in each; False
+    where one of them is not known."""
+    return bool(sources) and all(kinds.get("text") and not kinds.get("conversation") for kinds in sources)
 
 
 def misfit(kinds: Mapping[str, int], objective: Objective) -> str | None:

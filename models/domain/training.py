@@ -299,9 +299,9 @@ class ScheduleSpec(Spec):
         gt=0,
         le=1,
         title="Learning rate",
-        description="How far each step moves the adapter. Left empty it follows the base's width: small models need "
-        "larger rates.",
-        json_schema_extra={"none": "by the base's width"},
+        description="How far each step moves the adapter. Left empty it follows the base's width, as small models need "
+        "larger ones; plain texts, preferences and other adapters have rates of their own.",
+        json_schema_extra={"none": "as recommended"},
     )
     learning_rate_multiplier: float = Field(
         default=1.0,

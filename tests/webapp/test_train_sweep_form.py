@@ -20,7 +20,7 @@ def typed(**changes):
     ("key", "text", "values"),
     [
         ("schedule.seed", "1, 2,3 ,", [1, 2, 3]),
-        ("schedule.learning_rate", "0.0002, auto, by the base's width", [0.0002, None, None]),
+        ("schedule.learning_rate", "0.0002, auto, as recommended", [0.0002, None, None]),
         ("schedule.warmup_ratio", "5, 10%", [0.05, 0.1]),
         ("schedule.scheduler", "cosine, Linear", ["cosine", "linear"]),
         ("spec.quantisation", "full precision, nf4", ["none", "nf4"]),

@@ -9,7 +9,7 @@ import psutil
 
 from models.catalog.method_facts import check_choice
 from models.catalog.methods import METHODS
-from models.catalog.rates import recommended_rate
+from models.catalog.rates import recommended_of
 from models.catalog.virtual_tokens import tokens_in_front
 from models.db.store.system import SystemStore
 from models.db.store.team import TeamStore
@@ -20,11 +20,12 @@ from models.domain.base_model import Shapes
 from models.domain.errors import NotFound
 from models.domain.estimate import MemoryEstimate, RowCounts
 from models.domain.job import Lane
-from models.domain.objectives import SEQUENCES_OF
+from models.domain.objectives import SEQUENCES_OF, hold_only_texts
 from models.domain.reports import GateReport
 from models.domain.token_figures import TokenFigures, token_figures
 from models.domain.training import TrainingSpec
 from webapp.actions.data_reports import TokensSeen
+from webapp.actions.rate_of_rows import kinds_of
 from webapp.actions.run_pace import pace_of
 from webapp.actions.token_counts import counts_of, files_of
 from webapp.deps import Deps
@@ -96,6 +97,7 @@ def estimate_training(deps: Deps, principal: Principal, spec: TrainingSpec) -> E
         shapes = Shapes.model_validate(base.shapes) if base else None
         file_sha256 = files[0].sha256 if files else None
         formats = [file.format or "" for file in files]
+        are_texts = hold_only_texts([kinds_of(file) for file in files])
     room = _roomiest(deps, workers)
     counts = _counts(spec, usable)
     tokens = _figures(spec, counts, counted, formats)
@@ -118,7 +120,7 @@ def estimate_training(deps: Deps, principal: Principal, spec: TrainingSpec) -> E
         counted=tuple(counted),
         tokens=tokens,
         steps=estimate.planned_steps(rows, spec.schedule, epoch_tokens) if rows else None,
-        learning_rate=_rate(spec, shapes) if shapes else None,
+        learning_rate=_rate(spec, shapes, are_texts=are_texts) if shapes else None,
         seconds=pace.seconds,
         runs_measured=pace.runs,
         workers=sum(worker.slots for worker in workers),
@@ -127,8 +129,8 @@ def estimate_training(deps: Deps, principal: Principal, spec: TrainingSpec) -> E
     )
 
 
-def _rate(spec: TrainingSpec, shapes: Shapes) -> float:
-    recommended = recommended_rate(spec.method.name, shapes.hidden_size, spec.objective.name).value
+def _rate(spec: TrainingSpec, shapes: Shapes, *, are_texts: bool) -> float:
+    recommended = recommended_of(spec, shapes.hidden_size, are_texts=are_texts).value
     return estimate.learning_rate(spec.schedule, shapes.hidden_size, recommended)
 
 

@@ -5,6 +5,7 @@ from models.domain.access import Principal
 from models.domain.errors import NotFound
 from models.domain.job import JobKind
 from models.domain.training import TrainingSpec
+from webapp.actions.rate_of_rows import as_trained
 from webapp.deps import Deps
 from webapp.views import train_yaml
 
@@ -16,7 +17,7 @@ def run_yaml(deps: Deps, principal: Principal, job_id: str) -> str:
     """
     with deps.database.read() as session:
         store = TeamStore(session, principal)
-        spec = TrainingSpec.model_validate(store.job(job_id, kinds=(JobKind.TRAIN,)).spec)
+        spec = as_trained(store, TrainingSpec.model_validate(store.job(job_id, kinds=(JobKind.TRAIN,)).spec))
         mixed = [_file_name(store, each.file) for each in spec.data.rows.mixed]
         names = train_yaml.Names(
             base=_base_name(store, spec.base),

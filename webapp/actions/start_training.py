@@ -18,6 +18,7 @@ from webapp import words
 from webapp.actions.continuing import continued
 from webapp.actions.note_of_disk import note_of_disk
 from webapp.actions.once import made_before, one_create_at_a_time
+from webapp.actions.rate_of_rows import kinds_of, with_rate
 from webapp.actions.ring import ring
 from webapp.actions.show_jobs import JobSeen, see
 from webapp.deps import Deps
@@ -68,7 +69,7 @@ def checked_training(store: TeamStore, spec: TrainingSpec) -> tuple[TrainingSpec
     _check_file(store, "validation_file", spec.data.validation_file, objective)
     for place, mixed in enumerate(spec.data.rows.mixed):
         _check_file(store, f"data.rows.mixed.{place}.file", mixed.file, objective)
-    return spec.model_copy(update={"base": BaseId(base.id)}), trainable
+    return with_rate(store, spec).model_copy(update={"base": BaseId(base.id)}), trainable
 
 
 def _check_optimiser(spec: TrainingSpec, system: SystemStore, lease_seconds: float) -> None:
@@ -124,7 +125,7 @@ def _check_file(store: TeamStore, field: str, file_id: str | None, objective: Ob
             code=BROKEN_FILE.get(field, Code.INVALID_TRAINING_FILE),
             param=field,
         )
-    if (held := misfit((file.report or {}).get("kinds") or {}, objective)) is not None:
+    if (held := misfit(kinds_of(file), objective)) is not None:
         raise Invalid(
             f"{file.filename} {held}",
             code=BROKEN_FILE.get(field, Code.INVALID_TRAINING_FILE),

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from models.domain.adapter import TrainedSource, TrainedSplit
 from models.domain.errors import Code, Invalid, JobFailed
 from models.domain.ids import Sha256
-from models.domain.objectives import KINDS_OF
+from models.domain.objectives import KINDS_OF, hold_only_texts
 from models.domain.training import BadRows as OnBadRows
 from models.domain.training import KeptTogether, TrainingSpec
 from worker.data.render import Renderer
@@ -69,6 +69,7 @@ class Rows:
     stop_token_ids: tuple[int, ...]
     questions: tuple[Question, ...]
     tokenizer: Tokenizer
+    are_texts: bool  # all of the training's rows are plain texts
 
     @property
     def units(self) -> Sequences | Pairs:
@@ -149,6 +150,9 @@ def read_inputs(
         sources=_recorded(training, chosen[0], spec), split=_split(spec, chosen[0], is_own=own_sha256 is not None),
         left_out=_left_out(sides, chosen[0], rendering), stop_token_ids=renderer.stop_token_ids,
         questions=rendering.questions, tokenizer=renderer.tokenizer,
+        are_texts=hold_only_texts(
+            [{"text": one.texts, "conversation": len(one) - one.texts} for one in training.candidates]
+        ),
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from worker.train.adapter import adapted_names, method_options
 from worker.train.checkpoints import Story, library_versions
 from worker.train.inputs import Rows
 from worker.train.plan import Plan
+from worker.train.rate import rate_of
 from worker.train.setting import Setting
 from worker.train.starting import parent_of
 
@@ -44,6 +45,7 @@ def manifest_of(
         target_modules=adapted_names(model),
         weights_sha256=Sha256(sha256_of(setting.jobdir.out / WEIGHTS)),
         seed=spec.schedule.seed,
+        learning_rate=rate_of(setting),
         objective=None if spec.objective.name is Objective.SUPERVISED else spec.objective,
         reference_sha256=cast(Sha256 | None, story.reference_sha256),
         data=AdapterData(

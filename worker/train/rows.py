@@ -30,10 +30,12 @@ Watch = Callable[[], None]
 class Candidates:
     """The usable rows of one source, by place: what they say (`contents`, `questions`), and their other groups.
 
-    `near` and `column` are 0 for a row that stands in none. `rows` counts the unusable ones, too.
+    `near` and `column` are 0 for a row that stands in none. `rows` counts the unusable ones, too, `texts` the usable
+    ones that are plain texts.
     """
 
     rows: int
+    texts: int = 0
     numbers: NDArray[np.int64]
     contents: Groups
     questions: Groups
@@ -77,7 +79,7 @@ def read_candidates(
     """
     column = spec.column if spec.kept_together is KeptTogether.COLUMN and role != "validation" else None
     wanted = KINDS_OF[objective]
-    rows, others, known = 0, dict.fromkeys(KIND_WORDS, 0), set[str]()
+    rows, texts, others, known = 0, 0, dict.fromkeys(KIND_WORDS, 0), set[str]()
     numbers, contents, questions, values = (list[int]() for _ in range(4))
     names = ("number", "kind", "example", "sha", "problem", "field", "found", "needed")
     for number, kind, example, sha, problem, field, found, needed, cells in columns_of(rows_file, *names, "columns"):
@@ -91,6 +93,7 @@ def read_candidates(
             bad.unreadable(FoundRow(row=number, found=f"one of {KIND_WORDS[kind]}", needed=_needed(wanted)), kind)
         else:
             numbers.append(number)
+            texts += kind == "text"
             contents.append(int.from_bytes(sha[:8], "little"))
             questions.append(group_number(group_of(EXAMPLE.validate_json(example))))
             values.append(_value(cells, column, known) if column is not None else 0)
@@ -99,7 +102,7 @@ def read_candidates(
     if column is not None and role == "training" and numbers and not any(values):
         _refuse_column(column, known, code)
     return Candidates(
-        rows=rows, numbers=np.array(numbers, dtype=np.int64), contents=np.array(contents, dtype=np.uint64),
+        rows=rows, texts=texts, numbers=np.array(numbers, dtype=np.int64), contents=np.array(contents, dtype=np.uint64),
         questions=np.array(questions, dtype=np.uint64), column=np.array(values, dtype=np.uint64),
         near=near_groups(gate, numbers),
     )  # fmt: skip

@@ -18,13 +18,11 @@ import torch
 from peft import PeftModel
 from transformers import TrainingArguments
 
-from models.catalog.rates import recommended_rate
 from models.domain.errors import Code, JobFailed
-from models.domain.estimate import TOKENS_PER_PASS, learning_rate, schedule_remarks
+from models.domain.estimate import TOKENS_PER_PASS, schedule_remarks
 from models.domain.job import CancelWish, Phase
 from models.domain.objectives import SEQUENCES_OF
 from models.domain.progress import PhaseBegan, Progressed, Remarked
-from models.domain.rates import rate_remarks
 from worker.device import bytes_below_peak, cpu_model, dtype_name, peak_memory_bytes
 from worker.jobdir import JobDir, Outcome
 from worker.loading import WEIGHTS, load_base
@@ -37,6 +35,7 @@ from worker.train.moved import Before
 from worker.train.objective import Objective, Preferences, objective_of
 from worker.train.plan import MicroBatch, Plan, cut_rows, plan_batches
 from worker.train.proof import check_finite, prove
+from worker.train.rate import rate_of, rate_said
 from worker.train.references import measure_references, read_references, use_references, write_references
 from worker.train.results import figures, manifest_of
 from worker.train.samples import Sampler
@@ -77,7 +76,7 @@ def run(jobdir: JobDir, stop: Stop) -> Outcome:
     except _Stopped:
         return Outcome(status="stopped")
     schedule_said = schedule_remarks(len(rows.units), setting.spec.schedule, rows.training.tokens)
-    for remark in (*rows.remarks, *schedule_said, *_rate_said(setting)):
+    for remark in (*rows.remarks, *schedule_said, *rate_said(setting, are_texts=rows.are_texts)):
         jobdir.say(Remarked(level="warn", text=remark))
     if stop.asked():
         return Outcome(status="stopped")
@@ -186,7 +185,7 @@ def _fit(setting: Setting, rows: Rows, now: datetime, before: tuple[Path, Story]
 def _arguments(setting: Setting, steps: int) -> TrainingArguments:
     schedule = setting.spec.schedule
     return training_arguments(
-        schedule, steps=steps, learning_rate=_rate(setting),
+        schedule, steps=steps, learning_rate=rate_of(setting),
         folder=setting.jobdir.checkpoints, use_cpu=setting.device.name == "cpu",
     )  # fmt: skip
 
@@ -194,18 +193,6 @@ def _arguments(setting: Setting, steps: int) -> TrainingArguments:
 def _chosen(setting: Setting, story: Story, step: int) -> int:
     """The step whose weights are published: the last one, or with `keep_best` that of the best evaluation."""
     return story.best[0] if setting.spec.schedule.keep_best and story.best is not None else step
-
-
-def _rate_said(setting: Setting) -> tuple[str, ...]:
-    wish, hidden_size = setting.spec, setting.shapes.hidden_size
-    recommended = recommended_rate(wish.method.name, hidden_size, wish.objective.name).value
-    return rate_remarks(_rate(setting), recommended)
-
-
-def _rate(setting: Setting) -> float:
-    hidden_size = setting.shapes.hidden_size
-    recommended = recommended_rate(setting.spec.method.name, hidden_size, setting.spec.objective.name).value
-    return learning_rate(setting.spec.schedule, hidden_size, recommended)
 
 
 def _micro_batch(setting: Setting, before: Story | None) -> MicroBatch:
