@@ -67,6 +67,9 @@ class KeptPreset(Spec):
     spec: TrainingSpec
 
 
+AnyPreset = Preset | KeptPreset
+
+
 def settings_of(spec: TrainingSpec) -> dict[str, Any]:
     """What a preset keeps of a training: how, not from what base, on which rows, for which objective or as what."""
     told = spec.model_dump(mode="json", exclude=set(NOT_KEPT))

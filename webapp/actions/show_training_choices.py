@@ -9,6 +9,8 @@ from models.db.tables import BaseModel
 from models.domain.access import Kind, Object, Principal, Verb, can
 from models.domain.job import JobKind, JobState
 from models.domain.training import TrainingSpec
+from webapp.actions.presets import PresetSeen, presets_of
+from webapp.actions.rate_of_rows import as_trained, kinds_of
 from webapp.deps import Deps
 
 MOST_FILES = 500
@@ -51,18 +53,23 @@ class FileChoice:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingChoices:
-    """`importing` names base models on their way. `may_start` is False for who may only look."""
+    """`importing` names base models on their way; `presets` are those that people keep. `may_start` is False for who
+    may only look."""
 
     bases: tuple[BaseChoice, ...]
     files: tuple[FileChoice, ...]
     importing: tuple[str, ...]
     may_start: bool
+    presets: tuple[PresetSeen, ...] = ()
 
     def base(self, name_or_id: str | None) -> BaseChoice | None:
         return next((base for base in self.bases if name_or_id and name_or_id in (base.id, base.name)), None)
 
     def file(self, file_id: str | None) -> FileChoice | None:
         return next((file for file in self.files if file_id and file.id == file_id), None)
+
+    def preset(self, preset_id: str) -> PresetSeen | None:
+        return next((preset for preset in self.presets if preset.id == preset_id), None)
 
     def file_named(self, filename: str | None) -> FileChoice | None:
         """The newest one of this name."""
@@ -79,6 +86,7 @@ def show_training_choices(deps: Deps, principal: Principal) -> TrainingChoices:
             importing=tuple(
                 str(job.spec.get("name")) for job in imports if job.state in (JobState.QUEUED, JobState.RUNNING)
             ),
+            presets=tuple(presets_of(store)),
             may_start=can(principal, Verb.CREATE, Object(kind=Kind.JOB, team=store.team, owner=store.user)),
         )
 
@@ -86,8 +94,9 @@ def show_training_choices(deps: Deps, principal: Principal) -> TrainingChoices:
 def settings_of_run(deps: Deps, principal: Principal, job_id: str) -> TrainingSpec:
     """The settings that a run was started with. Raises NotFound for what is no training of this team."""
     with deps.database.read() as session:
-        job = TeamStore(session, principal).job(job_id, kinds=(JobKind.TRAIN,))
-        return TrainingSpec.model_validate(job.spec)
+        store = TeamStore(session, principal)
+        job = store.job(job_id, kinds=(JobKind.TRAIN,))
+        return as_trained(store, TrainingSpec.model_validate(job.spec))
 
 
 def _base(row: BaseModel) -> BaseChoice:
@@ -116,5 +125,5 @@ def _file(found: TrainableFile) -> FileChoice:
         format=row.format,
         rows=row.rows,
         usable_rows=row.usable_rows,
-        kinds=(row.report or {}).get("kinds") or {},
+        kinds=kinds_of(row),
     )

@@ -6,21 +6,20 @@ from typing import Any
 import gradio as gr
 from gradio.context import Context
 
-from models.domain.presets import HOUSE, PRESETS
+from models.domain.presets import HOUSE
 from webapp.deps import Deps
 from webapp.pages.page import Page
 from webapp.pages.train_answers import Answer
 from webapp.pages.train_form import (
     Form,
-    choose_preset,
     mixes_in,
-    resets,
     show_column,
     show_options_of,
     show_options_of_objective,
     sides,
     takes_out,
 )
+from webapp.pages.train_presets import PresetBox, Presets, put_box, put_choice
 from webapp.pages.train_shown import card_of, head_of, said
 from webapp.pages.train_sweep import START, Beside, put_sweep
 from webapp.pages.wiring import on
@@ -76,7 +75,7 @@ def build(deps: Deps) -> None:
     origin = gr.HTML("", padding=False, elem_classes="tr-flat")
     with gr.Row(elem_classes="tr-train", equal_height=False):
         with gr.Column(scale=5, min_width=320, elem_classes="tr-train-steps"):
-            notes, take_out = _steps(form)
+            notes, take_out, preset_box = _steps(form)
             with gr.Accordion(
                 "Advanced: rows, rank, alpha, layers, 4-bit, schedule, batch …", open=False, elem_classes="tr-advanced"
             ) as advanced:
@@ -106,7 +105,6 @@ def build(deps: Deps) -> None:
     on(_any_of(changes), beside.watch, form.inputs, [origin, sweep_note, start], trigger_mode="always_last")
     knobs = [form.core[knob] for knob in train_sweep.KNOBS]
     on(form.slots[METHOD].component.change, beside.knobs, form.inputs, knobs)
-    on(form.core[PRESET].input, choose_preset(form), form.inputs, [slot.component for slot in form.slots.values()])
     on(
         form.core[VALIDATION].change,
         sides,
@@ -125,8 +123,7 @@ def build(deps: Deps) -> None:
     on(objective.change, show_options_of_objective(aims), objective, [slot.column for slot in aims])
     on(form.slots[KEPT_TOGETHER].component.change, show_column, form.slots[KEPT_TOGETHER].component,
        form.slots[COLUMN].column)  # fmt: skip
-    for slot in form.slots.values():
-        on(slot.reset.click, resets(slot), form.core[PRESET], slot.component)
+    Presets(deps, form, notes[PRESET], preset_box).wire(filled)
     on(form.mixer.input, mixes_in(form), [form.mixer, *form.inputs], [form.mixer, *form.mixed])
     for place, button in enumerate(take_out):
         on(button.click, takes_out(form, place), form.inputs, form.mixed)
@@ -141,8 +138,8 @@ def build(deps: Deps) -> None:
 # -- components -------------------------------------------------------------------------------------------------
 
 
-def _steps(form: Form) -> tuple[dict[str, gr.HTML], list[gr.Button]]:
-    """Base, data, preset. Returns their notes by key, and the buttons that take a mixed dataset out again.
+def _steps(form: Form) -> tuple[dict[str, gr.HTML], list[gr.Button], PresetBox]:
+    """Base, data, preset. Returns their notes by key, the buttons that take a mixed dataset out again, the box.
 
     Nobody can type before the form is filled: the filling would write over it.
     """
@@ -166,12 +163,9 @@ def _steps(form: Form) -> tuple[dict[str, gr.HTML], list[gr.Button]]:
             form.core[VALIDATION_FILE] = _chooser("File to validate with")
             notes[VALIDATION_FILE] = _note("train_data.html", file=None, has_any=True, hint="", warnings=())
     _step(3, "Method")
-    form.core[PRESET] = gr.Radio(
-        [(preset.title, name) for name, preset in PRESETS.items()], value=HOUSE.name, label="Preset",
-        elem_classes="tr-presets", interactive=False,
-    )  # fmt: skip
-    notes[PRESET] = _note("train_preset.html", preset=HOUSE, changed=())
-    return notes, take_out
+    form.core[PRESET] = put_choice()
+    notes[PRESET] = _note("train_preset.html", preset=HOUSE, changed=(), kept=None, again="")
+    return notes, take_out, put_box()
 
 
 def _mix(form: Form) -> tuple[dict[str, gr.HTML], list[gr.Button]]:

@@ -16,6 +16,7 @@ from webapp.actions.continuing import settings_to_continue
 from webapp.actions.show_training_choices import TrainingChoices, settings_of_run, show_training_choices
 from webapp.actions.token_counts import ask_counts
 from webapp.deps import Deps
+from webapp.pages.preset_menu import chosen, menu, preset_of
 from webapp.pages.train_form import Form, base_choices, file_choices, first_base
 from webapp.pages.train_seen import Seen, known_parts, look, with_problem
 from webapp.pages.train_shown import head_of, said, shown, suggested_name, who_is
@@ -100,7 +101,7 @@ class Answer:
         choices = show_training_choices(self.deps, caller(request))
         typed = train_wish.typed_of(pasted.spec)
         lost = _find(typed, pasted.names, choices, self.form.typed(values))
-        preset = train_wish.preset_of(typed).name
+        preset = preset_of(choices, typed)
         answer = said(lost, "The form is filled, but:") if lost else said(good="The form is filled.")
         return [*self.form.filled({**typed, PRESET: preset}, choices), answer, "" if not lost else gr.skip()]
 
@@ -139,7 +140,9 @@ class Answer:
         """What the form begins with. What was typed at this very address wins over its links."""
         draft = draft_of(kept, who_is(me))
         if draft is not None and (not any(links.values()) or draft.links == links):
-            return draft.typed | {BASE: draft.typed[BASE] or first_base(choices)}
+            typed = draft.typed | {BASE: draft.typed[BASE] or first_base(choices)}
+            is_there = typed[PRESET] in [key for _, key in menu(choices)]
+            return typed if is_there else typed | {PRESET: preset_of(choices, typed)}
         typed = train_wish.typed_of(train_wish.spec_of(HOUSE)) | {BASE: first_base(choices)}
         if links.get("from"):
             typed = train_wish.typed_of(settings_of_run(self.deps, me, links["from"]))
@@ -151,7 +154,9 @@ class Answer:
             typed[BASE] = base.id if base else links["base"]  # an unknown one is said beside the field
         if links.get("file"):
             typed[FILE] = links["file"]
-        return typed | {PRESET: train_wish.preset_of(typed).name}
+        if key := links.get("preset"):
+            return train_wish.fill(typed, chosen(choices, key)) | {PRESET: key}  # one that is gone is said beside it
+        return typed | {PRESET: preset_of(choices, typed)}
 
 
 def _way_of_writing(seen: Seen) -> str:

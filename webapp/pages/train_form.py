@@ -5,10 +5,10 @@ from typing import Any
 
 import gradio as gr
 
-from models.domain.presets import HOUSE, PRESETS
 from models.domain.training import KeptTogether
 from webapp.actions.show_training_choices import FileChoice, TrainingChoices
-from webapp.views import fields, train_mix, train_wish
+from webapp.pages.preset_menu import menu
+from webapp.views import train_mix, train_wish
 from webapp.views.form import Slot
 from webapp.views.markup import short_number
 from webapp.views.train_wish import BASE, BY_FILE, FILE, SHARE, VALIDATION, VALIDATION_FILE, Typed
@@ -49,6 +49,7 @@ class Form:
             FILE: {"choices": file_choices(choices)},
             VALIDATION_FILE: {"choices": file_choices(choices), "interactive": choices.may_start and is_file},
             SHARE: {"interactive": choices.may_start and not is_file},
+            train_wish.PRESET: {"choices": menu(choices)},
         }
         return [gr.update(value=typed[key], **(may | special.get(key, {}))) for key in self.keys]
 
@@ -57,15 +58,6 @@ def sides(validation: str) -> list[Any]:
     """Only the chosen way to validate can be typed into."""
     is_file = validation == BY_FILE
     return [gr.update(interactive=is_file), gr.update(interactive=not is_file)]
-
-
-def choose_preset(form: Form) -> Any:
-    def fill(*values: Any) -> list[Any]:
-        typed = form.typed(values)
-        typed = train_wish.fill(typed, PRESETS.get(str(typed[train_wish.PRESET]), HOUSE))
-        return [typed[key] for key in form.slots]
-
-    return fill
 
 
 def show_options_of(slots: Sequence[Slot]) -> Any:
@@ -91,13 +83,6 @@ def show_options_of_objective(slots: Sequence[Slot]) -> Any:
 def show_column(kept_together: str) -> Any:
     """The column is asked for only where rows stay together by one."""
     return gr.update(visible=kept_together == KeptTogether.COLUMN)
-
-
-def resets(slot: Slot) -> Any:
-    def reset(preset: str) -> Any:
-        return fields.shown(slot.field, train_wish.default_of(slot.field, PRESETS.get(str(preset), HOUSE)))
-
-    return reset
 
 
 def mixes_in(form: Form) -> Any:

@@ -9,18 +9,22 @@ from markupsafe import Markup
 
 from models.catalog.findings import Weight, words_of
 from models.catalog.methods import METHODS
-from models.catalog.rates import recommended_rate
+from models.catalog.rates import recommended_of, recommended_rate, with_rate_of_rows
 from models.domain.access import Member
-from models.domain.presets import HOUSE, PRESETS, Preset
+from models.domain.objectives import hold_only_texts
+from models.domain.presets import HOUSE, AnyPreset
+from models.domain.training import TrainingSpec
 from webapp.actions.data_reports import StageState, TokensSeen
 from webapp.actions.show_training_choices import TrainingChoices
+from webapp.actions.token_counts import files_of
+from webapp.pages.preset_menu import chosen, note_of_preset
 from webapp.pages.train_form import Form
 from webapp.pages.train_seen import Seen
 from webapp.views import lengths, train_mix, train_wish, train_yaml
 from webapp.views.fields import Field
 from webapp.views.form import note_of
 from webapp.views.markup import number, render
-from webapp.views.train_wish import BY_FILE, FIELDS, FILE, METHOD, NAME, PRESET, VALIDATION, VALIDATION_FILE, Typed
+from webapp.views.train_wish import BY_FILE, FILE, METHOD, NAME, PRESET, VALIDATION, VALIDATION_FILE, Typed
 
 AS_YOU_TYPE = "These figures follow the form as you type."
 CORRECT_FIRST = "Correct what is marked to see what the run takes."
@@ -28,12 +32,12 @@ CORRECT_FIRST = "Correct what is marked to see what the run takes."
 
 def shown(form: Form, notes: Sequence[str], typed: Typed, seen: Seen) -> list[Any]:
     """In the order of `shown` in `build`: summary, YAML, the notes of `notes`, those of the fields, the percentile."""
-    preset = PRESETS.get(str(typed[PRESET]), HOUSE)
+    preset = chosen(seen.choices, typed[PRESET])
     differs = train_wish.changed(typed, preset)
     return [
         card_of(seen, typed),
         render("train_yaml.html", text=_yaml(seen)),
-        *(_note(key, typed, seen, differs) for key in notes),
+        *(_note(key, typed, seen) for key in notes),
         *(_field_note(_told_of(slot.field, typed), preset, differs, seen.problems) for slot in form.slots.values()),
         gr.update(interactive=seen.percentile_99 is not None and seen.choices.may_start),
         render("train_note.html", note=_percentile_note(seen), problem=None),
@@ -89,9 +93,14 @@ def card_of(seen: Seen | None, typed: Typed | None = None) -> Markup:
 def _reason(seen: Seen | None) -> str:
     """Where the recommended learning rate comes from."""
     spec = seen.checked.spec if seen else None
-    if spec is None:
+    if seen is None or spec is None:
         return recommended_rate(HOUSE.method.name, 1).reason
-    return recommended_rate(spec.method.name, 1, spec.objective.name).reason
+    return recommended_of(spec, 1, are_texts=_are_texts(seen.choices, spec)).reason
+
+
+def _are_texts(choices: TrainingChoices, spec: TrainingSpec) -> bool:
+    found = [choices.file(file) for file in files_of(spec.data)]
+    return hold_only_texts([file.kinds if file else {} for file in found])
 
 
 def said(problems: Sequence[str] = (), title: str | None = None, *, good: str | None = None) -> Markup:
@@ -138,7 +147,7 @@ def _percent(share: float) -> str:
 # -- the notes --------------------------------------------------------------------------------------------------
 
 
-def _note(key: str, typed: Typed, seen: Seen, differs: frozenset[str]) -> Any:
+def _note(key: str, typed: Typed, seen: Seen) -> Any:
     problem, choices = seen.problems.get(key), seen.choices
     if key in train_mix.FILES:
         place = train_mix.FILES.index(key)
@@ -164,9 +173,7 @@ def _note(key: str, typed: Typed, seen: Seen, differs: frozenset[str]) -> Any:
             hint = "Rows that are never trained on." if is_used else "Not used: a share is held back instead."
             return render("train_data.html", problem=problem, file=file, has_any=True, hint=hint, warnings=())
         case "preset":
-            names = [field.title for field in FIELDS if field.key in differs and not train_wish.is_about_rows(field)]
-            preset = PRESETS.get(str(typed[PRESET]), HOUSE)
-            return render("train_preset.html", preset=preset, changed=names, problem=None)
+            return note_of_preset(typed, choices)
         case _:
             note = f"Left empty, it is called {suggested_name(typed, choices)}."
             if typed[NAME]:
@@ -203,7 +210,7 @@ def _told_of(field: Field, typed: Typed) -> Field:
     return field if method is None else replace(field, help=method.description)
 
 
-def _field_note(field: Field, preset: Preset, differs: frozenset[str], problems: Mapping[str, str]) -> Any:
+def _field_note(field: Field, preset: AnyPreset, differs: frozenset[str], problems: Mapping[str, str]) -> Any:
     key = field.key
     return note_of(
         field, train_wish.default_of(field, preset), problem=problems.get(key),
@@ -227,6 +234,7 @@ def _yaml(seen: Seen) -> str:
     spec = seen.checked.spec
     if spec is None:
         return ""
+    spec = with_rate_of_rows(spec, are_texts=_are_texts(seen.choices, spec))
     base, choices = seen.choices.base(spec.base), seen.choices
     mixed = [choices.file(each.file) for each in spec.data.rows.mixed]
     files = [choices.file(file_id) for file_id in (spec.data.training_file, spec.data.validation_file)]

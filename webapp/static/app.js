@@ -6,6 +6,7 @@
 //   data-theme-switch                              light / dark
 //   data-search                                    focused by "/"
 //   data-submit inside a data-form                 clicked by Ctrl+Enter
+//   data-text-into="#id textarea"                  on a file input: puts the chosen file's text there
 //   data-field="id"                                opens the advanced settings and goes to the field with this id
 //   <time datetime>                                shown relative, exact on hover
 (() => {
@@ -126,6 +127,18 @@
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-field]");
     if (button) { event.preventDefault(); goToField(button.dataset.field); }
+  });
+  document.addEventListener("change", async (event) => {
+    const from = event.target.closest("input[type=file][data-text-into]");
+    const into = from && document.querySelector(from.dataset.textInto);
+    if (!into || !from.files.length) return;
+    const file = from.files[0];
+    if (file.size > 200000) say(`${file.name} is larger than 200 kB; settings are much smaller. Choose another file.`, true);
+    else {
+      into.value = await file.text();
+      into.dispatchEvent(new Event("input", { bubbles: true }));
+    }
+    from.value = "";
   });
   document.addEventListener("click", (event) => {
     for (const menu of document.querySelectorAll("details.tr-menu[open]"))

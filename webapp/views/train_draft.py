@@ -4,6 +4,7 @@ It comes back from outside, and perhaps from an older form: whatever no field co
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +28,7 @@ from webapp.views.train_wish import (
 )
 
 LONGEST_DRAFT = 200_000
-LINKS = ("base", "file", "from", "change", "adapter")  # what the page's address may ask for
+LINKS = ("base", "file", "from", "change", "adapter", "preset")  # what the page's address may ask for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,9 @@ def _links(address: str) -> dict[str, str]:
 def _can_hold(key: str, value: Any) -> bool:
     """Whether the component of this key could have made the value."""
     if key == PRESET:
-        return value in list(PRESETS)
+        return value in list(PRESETS) or (
+            isinstance(value, str) and re.fullmatch(r"preset-[0-9a-z]{26}", value) is not None
+        )
     if key == VALIDATION:
         return value in (BY_SHARE, BY_FILE)
     if key in train_sweep.KNOBS:

@@ -15,7 +15,7 @@ from models.catalog.methods import METHODS
 from models.catalog.methods.base import Family, Method
 from models.domain.ids import BaseId, FileId
 from models.domain.objectives import OPTIONS_OF, Objective, ObjectiveSpec
-from models.domain.presets import HOUSE, PRESETS, Preset
+from models.domain.presets import HOUSE, PRESETS, AnyPreset, KeptPreset, Preset
 from models.domain.training import DataSpec, KeptTogether, MethodChoice, RowsSpec, ScheduleSpec, TrainingSpec
 from webapp.views import fields, train_mix, train_sweep
 from webapp.views.fields import Field, Group, Kind
@@ -135,8 +135,10 @@ def typed_of(spec: TrainingSpec) -> Typed:
     return typed
 
 
-def spec_of(preset: Preset) -> TrainingSpec:
+def spec_of(preset: AnyPreset) -> TrainingSpec:
     """The preset as a training of nothing yet."""
+    if isinstance(preset, KeptPreset):
+        return preset.spec
     return TrainingSpec(
         base=BaseId(""),
         data=DataSpec(training_file=FileId(""), max_length=preset.max_length),
@@ -146,7 +148,7 @@ def spec_of(preset: Preset) -> TrainingSpec:
     )
 
 
-def fill(typed: Typed, preset: Preset) -> Typed:
+def fill(typed: Typed, preset: AnyPreset) -> Typed:
     """The form with all settings of the preset; base, rows, validation and name stay."""
     mine = typed_of(spec_of(preset))
     return typed | {field.key: mine[field.key] for field in FIELDS if not is_about_rows(field)}
@@ -157,7 +159,7 @@ def preset_of(typed: Typed) -> Preset:
     return next((preset for preset in PRESETS.values() if not changed(typed, preset)), HOUSE)
 
 
-def changed(typed: Typed, preset: Preset) -> frozenset[str]:
+def changed(typed: Typed, preset: AnyPreset) -> frozenset[str]:
     """The keys of the fields that differ from the preset. Fields of a method that is not chosen do not count."""
     mine = typed_of(spec_of(preset))
     return frozenset(
@@ -168,7 +170,7 @@ def changed(typed: Typed, preset: Preset) -> frozenset[str]:
     )
 
 
-def default_of(field: Field, preset: Preset) -> Any:
+def default_of(field: Field, preset: AnyPreset) -> Any:
     """The preset's value of this field."""
     return fields.told(field, typed_of(spec_of(preset))[field.key])
 
