@@ -229,7 +229,7 @@ def test_a_draft_comes_back_with_the_links_it_was_begun_by():
     found = train_draft.draft_of(draft(**{"schedule.epochs": "no idea", "preset": "quick"}), "user-1/team-1")
     assert found is not None
     assert (found.typed["schedule.epochs"], found.typed["preset"]) == ("no idea", "quick")
-    assert found.links == {name: "" for name in train_draft.LINKS} | {"file": "file-1"}
+    assert found.links == dict.fromkeys(train_draft.LINKS, "") | {"file": "file-1"}
 
 
 def test_a_draft_holds_a_preset_of_somebodys_own_and_nothing_else_that_is_none():
