@@ -9,7 +9,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo up test harm check fmt audit wheel screens bench-train bench-start bench-gpu
+.PHONY: help install demo up test harm check fmt audit wheel screens bench-train bench-start bench-memory bench-gpu
 
 help:
 	@echo "make demo    a real fine-tune, merged and asked, in about five minutes"
@@ -21,6 +21,7 @@ help:
 	@echo "make screens pictures of every page into docs/screens (needs Chromium)"
 	@echo "make bench-train  a training step beside transformers' Trainer and TRL: speed, memory, losses"
 	@echo "make bench-start  from a job to its first step, warm and cold, in 4 bits and full precision"
+	@echo "make bench-memory the memory estimate of the Train page against real trainings"
 	@echo "make bench-gpu    the same on a GPU: make bench-gpu BASE=org/name"
 	@echo "make audit   look the pinned versions up among known vulnerabilities (needs the network)"
 
@@ -64,6 +65,9 @@ bench-train: $(INSTALLED)
 
 bench-start: $(INSTALLED)
 	$(BIN)/python -m benchmarks.start $(ARGS)
+
+bench-memory: $(INSTALLED)
+	$(BIN)/python -m benchmarks.memory $(ARGS)
 
 bench-gpu: $(INSTALLED)
 	$(PIP) --no-build-isolation -e '.[bench]'

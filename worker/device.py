@@ -1,5 +1,7 @@
 """What a device can do and how much of it is free. Knows no models and no jobs."""
 
+import ctypes
+import gc
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +78,18 @@ def bytes_below_peak(name: str) -> int:
         return 0
     kilobytes = {name: int(line.split()[1]) for line in lines if (name := line.partition(":")[0]) in ("VmHWM", "VmRSS")}
     return (kilobytes["VmHWM"] - kilobytes["VmRSS"]) * 1024 if len(kilobytes) == 2 else 0
+
+
+def give_back_memory(name: str) -> None:
+    """Let the system have what is free in this process: the C library keeps freed pieces under 32 MiB to itself.
+
+    After a training of SmolLM2-135M it kept 450 MB, on top of which the base was loaded once more.
+    """
+    gc.collect()
+    if name != "cpu":
+        torch.cuda.empty_cache()
+    elif (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:  # glibc alone has it
+        trim(0)
 
 
 def use_threads(count: int) -> None:

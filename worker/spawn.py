@@ -19,8 +19,6 @@ KEPT = (
     "PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER",
     "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES", "MKL_CBWR", "CUBLAS_WORKSPACE_CONFIG",
 )  # fmt: skip
-SHARE_OF_HOST = 0.8
-CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 class Child:
@@ -103,24 +101,6 @@ def child_environment(home: Path, threads: int) -> dict[str, str]:
     if root.name not in ("site-packages", "dist-packages"):  # installed: the interpreter finds us by itself
         environment["PYTHONPATH"] = str(root)
     return environment
-
-
-def memory_limit_bytes() -> int:
-    """80 % of this host, or of the container around us."""
-    return int(host_bytes() * SHARE_OF_HOST)
-
-
-def host_bytes() -> int:
-    """Memory of this host, or of the container around us."""
-    most = psutil.virtual_memory().total
-    for path in CGROUP_LIMITS:
-        try:
-            text = path.read_text().strip()
-        except OSError:
-            continue
-        if text.isdigit():
-            most = min(most, int(text))
-    return most
 
 
 def cores() -> int:

@@ -13,9 +13,10 @@ from pathlib import Path
 import structlog
 
 from models.domain.job import JobKind
+from models.infra.host import host_bytes
 from models.infra.settings import Settings
 from worker.jobdir import JobDir
-from worker.spawn import Child, child_environment, cores, host_bytes
+from worker.spawn import Child, child_environment, cores
 
 KINDS = frozenset({JobKind.TRAIN, JobKind.MERGE})
 LEAST_HOST_BYTES = 8 * 10**9  # under that the 0.4 GB of a process that waits are missed elsewhere

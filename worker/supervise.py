@@ -23,6 +23,7 @@ from models.domain.data_jobs import FetchDataSpec
 from models.domain.errors import AppError, Code, JobFailed, LeaseLost, from_json
 from models.domain.job import CancelWish, HeldReason, JobKind, JobState, Lane, Phase
 from models.domain.progress import PhaseBegan, Remarked
+from models.infra.host import memory_limit_bytes
 from models.infra.settings import Settings
 from models.infra.storage import Storage
 from worker.cache import Cache
@@ -31,7 +32,7 @@ from worker.jobdir import JobDir, Order, Outcome, newest_valid_checkpoint
 from worker.lease import Lease
 from worker.settling import Made, refused_file, scope_of, store_result
 from worker.sources import forget_download
-from worker.spawn import Child, cores, memory_limit_bytes, spawn
+from worker.spawn import Child, cores, spawn
 from worker.staging import Shelf, stage, stage_checkpoint
 from worker.standby import Standby
 from worker.uploads import Uploads

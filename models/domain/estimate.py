@@ -1,25 +1,13 @@
-"""What a training will take, from shapes and counts alone. Knows no device and reads no file."""
+"""How long a training goes on and how fast it learns, from counts alone. Its memory: `models.domain.memory`."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from models.domain.base_model import ModuleShape, Shapes
-from models.domain.training import Quantisation, RowsSpec, ScheduleSpec
+from models.domain.training import RowsSpec, ScheduleSpec
 
 FEWEST_STEPS = 60
 MOST_EPOCHS = 10
-TOKENS_PER_PASS = {"cpu": 4096, "cuda": 16384}  # of one forward pass, where nobody says how many rows it takes
-
-WEIGHT_BYTES = {
-    Quantisation.NF4: 0.5 + 1 / 64 + 4 / (64 * 256),  # 4 bits, one 8-bit scale per 64 weights, a float32 per 256 scales
-    Quantisation.NF4_PLAIN: 0.5 + 4 / 64,  # one float32 scale per 64 weights
-    Quantisation.INT8: 1.0,  # and a float32 a row, which is nothing beside it
-}
-TRAINED_BYTES = 4 * 4  # float32: weight, gradient and AdamW's two moments
-ACTIVATION_SHARE = 1.9  # kept for the backward pass per input and output of every linear layer: measured, see docs
-LOGIT_COPIES = 3  # float32 logits, their softmax, their gradient
-PROCESS_BYTES = {"cpu": 480 * 10**6, "cuda": 600 * 10**6}  # Python with torch; CUDA's context
 
 
 def learning_rate(schedule: ScheduleSpec, hidden_size: int, recommended: float | None = None) -> float:
@@ -168,75 +156,6 @@ def row_counts(usable: Sequence[int], rows: RowsSpec, fraction: float) -> RowCou
         whole, more = repeats_of(weight, learnt)
         trained.append(whole * learnt + more)
     return RowCounts(taken=tuple(taken), trained=tuple(trained), held_back=held_back)
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemoryEstimate:
-    """Bytes at the height of a training, by what takes them."""
-
-    base_bytes: int
-    trained_bytes: int
-    activation_bytes: int
-    logit_bytes: int
-    process_bytes: int
-
-    @property
-    def total_bytes(self) -> int:
-        parts = (self.base_bytes, self.trained_bytes, self.activation_bytes, self.logit_bytes, self.process_bytes)
-        return sum(parts)
-
-
-def tokens_per_pass(max_length: int, schedule: ScheduleSpec, device: str) -> int:
-    """The largest forward pass, counted with padding: whole rows of `max_length`, as the training plans them."""
-    if schedule.micro_batch_rows is not None:
-        return schedule.micro_batch_rows * max_length
-    if schedule.batch_tokens is not None:  # a step ends at the row that reaches its tokens
-        return max(max_length, min(schedule.batch_tokens + max_length, TOKENS_PER_PASS[device]))
-    return min(schedule.batch_rows * max_length, max(TOKENS_PER_PASS[device], max_length))
-
-
-def memory(
-    shapes: Shapes,
-    *,
-    trainable: int,
-    quantisation: Quantisation,
-    tokens: int,
-    trained_share: float,
-    compute_bytes: int,
-    device: str,
-) -> MemoryEstimate:
-    """An upper estimate for a forward pass of `tokens` tokens, of which `trained_share` carry loss.
-
-    base: every weight in the compute dtype (`compute_bytes` each), linear layers but the head in NF4 where chosen,
-        and then the largest of them once more as it is unpacked for its product;
-    trained: 16 bytes a parameter, float32 weight, gradient and two moments of AdamW;
-    activations: tokens x the summed inputs and outputs of all linear layers x compute_bytes x ACTIVATION_SHARE;
-        fused attention is assumed, which keeps no (T, T) matrix, and no gradient checkpointing;
-    logits: trained tokens x vocabulary x 4 bytes x LOGIT_COPIES;
-    process: PROCESS_BYTES. `device` is "cpu" or "cuda".
-    Source: counting, with ACTIVATION_SHARE and PROCESS_BYTES set by the measured runs in docs/training.md.
-    """
-    linear = [module for module in shapes.modules if module.kind == "linear" and not _is_head(module)]
-    return MemoryEstimate(
-        base_bytes=_base_bytes(shapes, linear, quantisation, compute_bytes),
-        trained_bytes=trainable * TRAINED_BYTES,
-        activation_bytes=round(tokens * sum(sum(one.shape) for one in linear) * compute_bytes * ACTIVATION_SHARE),
-        logit_bytes=round(tokens * trained_share * shapes.vocabulary * 4 * LOGIT_COPIES),
-        process_bytes=PROCESS_BYTES[device],
-    )
-
-
-def _base_bytes(shapes: Shapes, linear: list[ModuleShape], quantisation: Quantisation, compute_bytes: int) -> int:
-    # The experts of a mixture are no linear layers once loaded: they stay as they are.
-    inner = [module for module in linear if ".experts." not in module.name]
-    packed = sum(math.prod(module.shape) for module in inner) if quantisation in WEIGHT_BYTES else 0
-    unpacked = max((math.prod(module.shape) for module in inner), default=0) if packed else 0
-    each = WEIGHT_BYTES.get(quantisation, 0)
-    return round((shapes.parameters - packed + unpacked) * compute_bytes + packed * each)
-
-
-def _is_head(module: ModuleShape) -> bool:
-    return module.tied_to is not None or module.name.rpartition(".")[2] in ("lm_head", "embed_out")
 
 
 def seconds(rows: int, epochs: float, seconds_per_row: float, other_seconds: float) -> float:

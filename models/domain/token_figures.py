@@ -5,7 +5,7 @@ Pure arithmetic over reports (`models.domain.reports.TokenReport`) of the source
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from models.domain.reports import Length, TokenReport
 from models.domain.training import OverLong
@@ -16,7 +16,7 @@ class TokenFigures:
     """Of one epoch: `sequences`, `tokens` and those with loss. Of the datasets: `too_long` of `counted` sequences.
 
     `longest` is the longest that is trained on, `longest_share` the largest share of trained tokens among sequences
-    of half its length or more: what a forward pass has to hold.
+    of half its length or more: what a forward pass has to hold. `lengths` are (tokens, sequences of an epoch).
     """
 
     sequences: int
@@ -26,6 +26,12 @@ class TokenFigures:
     longest_share: float
     counted: int
     too_long: int
+    lengths: tuple[tuple[int, int], ...] = ()
+
+    def shortened(self, max_length: int) -> "TokenFigures":
+        """As if no sequence were longer: what becomes of the longer ones, these are the most tokens that stay."""
+        lengths = tuple((min(tokens, max_length), count) for tokens, count in self.lengths)
+        return replace(self, lengths=lengths, longest=min(self.longest, max_length))
 
 
 def token_figures(
@@ -52,7 +58,11 @@ def token_figures(
         longest_share=max((one.trained_tokens / one.total_tokens for one in high), default=1.0),
         counted=sum(report.sequences for report in reports),
         too_long=sum(one.sequences for report in reports for one in report.lengths if one.tokens > max_length),
-    )
+        lengths=tuple(
+            (one.tokens, math.ceil(share * one.sequences))
+            for lengths, share in zip(used, shares, strict=True) for one in lengths if one.sequences and share
+        ),
+    )  # fmt: skip
 
 
 def _used(one: Length, max_length: int, over_long: OverLong, is_text: bool) -> Length:

@@ -2,41 +2,15 @@
 
 import pytest
 
-from models.domain.base_model import ModuleShape, Shapes
 from models.domain.estimate import (
     held_back_rows,
     learning_rate,
-    memory,
     planned_steps,
     rate_share,
     schedule_remarks,
     seconds,
-    tokens_per_pass,
 )
-from models.domain.training import Quantisation, ScheduleSpec
-
-
-def llama(*, hidden: int, layers: int, keys: int, inner: int, vocabulary: int) -> Shapes:
-    """The linear layers and tied embeddings of a Llama, as an import counts them."""
-    each = {
-        "q_proj": (hidden, hidden), "k_proj": (keys, hidden), "v_proj": (keys, hidden), "o_proj": (hidden, hidden),
-        "gate_proj": (inner, hidden), "up_proj": (inner, hidden), "down_proj": (hidden, inner),
-    }  # fmt: skip
-    linear = [
-        ModuleShape(name=f"layers.{layer}.{name}", kind="linear", shape=shape, dtype="bf16")
-        for layer in range(layers) for name, shape in each.items()
-    ]  # fmt: skip
-    embedding = ModuleShape(name="embed_tokens", kind="embedding", shape=(vocabulary, hidden), dtype="bf16")
-    norms = (2 * layers + 1) * hidden
-    parameters = vocabulary * hidden + norms + sum(module.shape[0] * module.shape[1] for module in linear)
-    return Shapes(
-        architecture="LlamaForCausalLM", hidden_size=hidden, layers=layers, vocabulary=vocabulary, context_length=2048,
-        parameters=parameters, modules=(embedding, *linear),
-    )  # fmt: skip
-
-
-def lora_parameters(shapes: Shapes, rank: int) -> int:
-    return sum(rank * sum(module.shape) for module in shapes.modules if module.kind == "linear")
+from models.domain.training import ScheduleSpec
 
 
 def test_the_learning_rate_follows_the_width_of_the_model():
@@ -71,60 +45,6 @@ def test_short_and_long_schedules_are_remarked():
     assert "learnt by heart" in schedule_remarks(160, ScheduleSpec(epochs=12))[0]
     assert schedule_remarks(160, ScheduleSpec(epochs=3)) == ()
     assert "Try 1 row a step" in schedule_remarks(2, ScheduleSpec(epochs=1))[0]
-
-
-# -- memory -----------------------------------------------------------------------------------------------------
-
-SMOLLM2 = llama(hidden=576, layers=30, keys=192, inner=1536, vocabulary=49_152)
-WIDE = llama(hidden=256, layers=8, keys=128, inner=512, vocabulary=264)
-
-
-@pytest.mark.parametrize(
-    ("shapes", "quantisation", "tokens", "trained", "measured_bytes"),
-    [
-        # The highest resident memory of a child training LoRA of rank 16 in float32 on a CPU: docs/training.md.
-        (SMOLLM2, "none", 514, 230, 2.290e9),
-        (SMOLLM2, "nf4", 514, 230, 1.863e9),
-        (SMOLLM2, "nf4", 4 * 514, 4 * 230, 5.378e9),
-        (SMOLLM2, "none", 4 * 514, 4 * 230, 5.490e9),
-        (SMOLLM2, "nf4", 1858, 874, 4.455e9),
-        (WIDE, "none", 8 * 491, 1848, 1.474e9),
-        (WIDE, "none", 2 * 1940, 1842, 1.223e9),
-    ],
-)
-def test_the_memory_estimate_is_never_below_what_was_measured_and_at_most_a_third_above(
-    shapes, quantisation, tokens, trained, measured_bytes
-):
-    estimated = memory(
-        shapes, trainable=lora_parameters(shapes, rank=16), quantisation=Quantisation(quantisation), tokens=tokens,
-        trained_share=trained / tokens, compute_bytes=4, device="cpu",
-    )  # fmt: skip
-    assert 1.0 <= estimated.total_bytes / measured_bytes <= 1.34
-
-
-def test_a_4_bit_base_takes_little_and_its_head_stays_whole():
-    parts = {
-        kind: memory(SMOLLM2, trainable=0, quantisation=kind, tokens=0, trained_share=0, compute_bytes=2, device="cuda")
-        for kind in Quantisation
-    }
-    assert parts[Quantisation.NONE].base_bytes == 2 * SMOLLM2.parameters
-    embedding = 2 * 49_152 * 576
-    assert embedding < parts[Quantisation.NF4].base_bytes < embedding + 0.3 * 2 * SMOLLM2.parameters
-
-
-def test_every_trained_parameter_takes_a_weight_a_gradient_and_two_moments():
-    with_adapter, without = (
-        memory(WIDE, trainable=count, quantisation=Quantisation.NONE, tokens=0, trained_share=0, compute_bytes=4,
-               device="cpu") for count in (1_000_000, 0)
-    )  # fmt: skip
-    assert with_adapter.total_bytes - without.total_bytes == 16_000_000
-
-
-def test_the_largest_pass_is_whole_rows_within_a_budget_unless_somebody_says_how_many():
-    assert tokens_per_pass(2048, ScheduleSpec(batch_rows=8), "cpu") == 4096
-    assert tokens_per_pass(2048, ScheduleSpec(batch_rows=1), "cpu") == 2048
-    assert tokens_per_pass(8192, ScheduleSpec(batch_rows=8), "cpu") == 8192  # one row is never cut
-    assert tokens_per_pass(2048, ScheduleSpec(batch_rows=8, micro_batch_rows=3), "cpu") == 6144
 
 
 def test_a_share_holds_back_at_least_one_row_and_never_all():

@@ -30,6 +30,9 @@ from webapp.actions.estimate_training import Verdict, estimate_training
 from webapp.actions.show_training_choices import settings_of_run, show_training_choices
 from webapp.actions.start_training import start_training
 from webapp.actions.token_counts import ask_counts
+from webapp.pages.train_seen import look
+from webapp.pages.train_shown import card_of
+from webapp.views import train_wish
 
 __all__ = ["house"]
 
@@ -195,7 +198,7 @@ def test_counted_tokens_give_rows_that_fit_steps_and_the_longest_pass(house: Hou
     assert (seen.rows, seen.steps, seen.tokens.tokens, seen.tokens.longest) == (188, 141, 14_820, 200)
     assert seen.tokens_per_pass == 4 * 200
     longer = estimate_training(house.deps, anna.principal, spec(base, data=mix(file), schedule=schedule))
-    assert longer.tokens_per_pass == 4 * 900 and longer.memory and seen.memory
+    assert longer.tokens_per_pass == 2 * 900 + 2 * 200 and longer.memory and seen.memory  # no more are that long
     assert longer.memory.activation_bytes > seen.memory.activation_bytes
 
 
@@ -270,3 +273,21 @@ def test_an_optimiser_that_no_live_worker_can_run_is_refused_beside_its_field(ho
     assert caught.value.facts["param"] == "schedule.optimiser" and "needs a GPU" in caught.value.message
     worker(house, id="worker-2", device="cuda:0", host="elsewhere")
     assert start_training(house.deps, anna.principal, wish).job.state == "queued"
+
+
+def test_a_run_that_does_not_fit_names_the_single_changes_that_would(house: House):
+    anna = house.person()
+    base = house.base()
+    worker(house)
+    wish = spec(base, quantisation="none", data=DataSpec(training_file=FileId(""), max_length=65_536))
+    roomy = estimate_training(house.deps, anna.principal, wish)
+    assert roomy.memory is not None
+    # Just under what it takes, whatever this machine has free.
+    limit = min(roomy.memory.total_bytes - 1, roomy.room.free_bytes if roomy.room and roomy.room.free_bytes else 0)
+    deps = replace(house.deps, settings=house.deps.settings.model_copy(update={"memory_limit_bytes": limit}))
+    seen = estimate_training(deps, anna.principal, wish)
+    assert seen.verdict is Verdict.TOO_MUCH
+    assert all(one.total_bytes <= 0.85 * limit for one in seen.cures)
+    typed = train_wish.typed_of(wish)
+    card = card_of(replace(look(house.deps, anna.principal, typed), estimate=seen), typed)
+    assert "does not fit" in card and ("would fit with" in card if seen.cures else "no single change" in card)

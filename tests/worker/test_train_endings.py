@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 from models.domain.errors import AppError, Code
-from models.domain.estimate import planned_epochs, planned_steps, schedule_remarks, tokens_per_pass
+from models.domain.estimate import planned_epochs, planned_steps, schedule_remarks
+from models.domain.memory import tokens_per_pass
 from models.domain.training import ScheduleSpec
 from tests.tiny import tiny_base
 from tests.training import conversations, losses, training_job

@@ -3,14 +3,20 @@
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import psutil
 
 from models.catalog.method_facts import check_choice
-from models.catalog.methods import METHODS
 from models.catalog.rates import recommended_of
-from models.catalog.virtual_tokens import tokens_in_front
+from models.catalog.training_memory import (
+    USUAL_TRAINED_SHARE,
+    Cure,
+    Machine,
+    adapters_of,
+    cures,
+    pass_tokens,
+    training_memory,
+)
 from models.db.store.system import SystemStore
 from models.db.store.team import TeamStore
 from models.db.tables import DatasetVersion, Worker
@@ -18,12 +24,14 @@ from models.domain import estimate
 from models.domain.access import Principal, Verb
 from models.domain.base_model import Shapes
 from models.domain.errors import NotFound
-from models.domain.estimate import MemoryEstimate, RowCounts
+from models.domain.estimate import RowCounts
 from models.domain.job import Lane
+from models.domain.memory import FITS_UP_TO, Adapters, MemoryEstimate, Verdict, verdict_of
 from models.domain.objectives import SEQUENCES_OF, hold_only_texts
 from models.domain.reports import GateReport
 from models.domain.token_figures import TokenFigures, token_figures
 from models.domain.training import TrainingSpec
+from models.infra.host import memory_limit_bytes
 from webapp.actions.data_reports import TokensSeen
 from webapp.actions.rate_of_rows import kinds_of
 from webapp.actions.run_pace import pace_of
@@ -31,16 +39,7 @@ from webapp.actions.token_counts import counts_of, files_of
 from webapp.deps import Deps
 
 EARLIER_RUNS = 20
-SHARE_OF_HOST = 0.8  # what a worker lets one child take where no limit is set
 TRAINED_SHARE = {"text": 1.0}  # which share of a row's tokens carries loss, by format; others are half questions
-USUAL_TRAINED_SHARE = 0.5
-
-
-class Verdict(StrEnum):
-    FITS = "fits"
-    TIGHT = "tight"  # more than 85 % of what is there
-    TOO_MUCH = "too_much"
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +56,8 @@ class Estimate:
 
     `rows` are those of one epoch, `counts` how each source comes to them. `counted` is the count of tokens of each
     source, the first one first, empty without a base or a file; `tokens` are its figures once all of them are there.
-    `runs_measured` are the earlier runs behind `seconds`. `workers` take trainings now; `waiting` come before this one.
+    `cures` are single changes that make it fit where it is tight or too much. `runs_measured` are the earlier runs
+    behind `seconds`. `workers` take trainings now; `waiting` come before this one.
     """
 
     trainable: int | None
@@ -66,6 +66,7 @@ class Estimate:
     tokens_per_pass: int | None
     room: Room | None
     verdict: Verdict
+    cures: tuple[Cure, ...]
     rows: int | None
     held_back: int | None
     counts: RowCounts | None
@@ -103,17 +104,20 @@ def estimate_training(deps: Deps, principal: Principal, spec: TrainingSpec) -> E
     tokens = _figures(spec, counts, counted, formats)
     each = SEQUENCES_OF[spec.objective.name]
     rows = tokens.sequences // each if tokens else counts.rows if counts else None
-    trainable = _trainable(spec, shapes)
-    memory = _memory(deps, spec, shapes, trainable, room, formats[0] if formats else "", tokens)
+    adapters, machine = _adapters(spec, shapes), _machine(deps, room)
+    share = TRAINED_SHARE.get(formats[0] if formats else "", USUAL_TRAINED_SHARE)
+    memory = training_memory(spec, shapes, machine, tokens, trained_share=share) if shapes else None
+    found = _verdict(memory, room)
     epoch_tokens = tokens.tokens if tokens else None
     pace = pace_of(past, spec, file_sha256=file_sha256, rows=rows, tokens=epoch_tokens)
     return Estimate(
-        trainable=trainable,
-        share=trainable / shapes.parameters if shapes and trainable is not None else None,
+        trainable=adapters.trainable if adapters else None,
+        share=adapters.trainable / shapes.parameters if shapes and adapters else None,
         memory=memory,
-        tokens_per_pass=_tokens(spec, room, tokens),
+        tokens_per_pass=pass_tokens(spec, machine, tokens),
         room=room,
-        verdict=_verdict(memory, room),
+        verdict=found,
+        cures=_cures(spec, shapes, machine, tokens, room, share) if found in (Verdict.TIGHT, Verdict.TOO_MUCH) else (),
         rows=rows,
         held_back=counts.held_back if counts else None,
         counts=counts,
@@ -179,12 +183,11 @@ def _figures(
     )  # fmt: skip
 
 
-def _trainable(spec: TrainingSpec, shapes: Shapes | None) -> int | None:
+def _adapters(spec: TrainingSpec, shapes: Shapes | None) -> Adapters | None:
     if shapes is None:
         return None
     check_choice(spec, shapes)
-    method = METHODS[spec.method.name]
-    return method.cost(shapes, method.options.model_validate(spec.method.options))
+    return adapters_of(spec, shapes)
 
 
 # -- memory -----------------------------------------------------------------------------------------------------
@@ -197,52 +200,37 @@ def _roomiest(deps: Deps, workers: Sequence[Worker]) -> Room | None:
 
 
 def _free_bytes(deps: Deps, worker: Worker) -> int | None:
-    """Workers do not register their memory: settings say it, or this very machine where the worker runs on it."""
+    """Workers do not register their memory: settings say it, or this very machine where the worker runs on it.
+
+    What a child is allowed is what its supervisor goes by: the setting, or its slot's part of this machine.
+    """
     settings = deps.settings
     if worker.device != "cpu":
         return settings.device_memory_bytes
     if worker.host != socket.gethostname():
         return settings.memory_limit_bytes
-    host = psutil.virtual_memory()
-    limit = settings.memory_limit_bytes or int(host.total * SHARE_OF_HOST)
-    return min(limit, host.available)
+    limit = settings.memory_limit_bytes or memory_limit_bytes() // worker.slots
+    return min(limit, psutil.virtual_memory().available)
 
 
-def _device_kind(room: Room | None) -> str:
-    return "cuda" if room is not None and room.device.startswith("cuda") else "cpu"
-
-
-def _tokens(spec: TrainingSpec, room: Room | None, tokens: TokenFigures | None) -> int:
-    """By the longest row that is trained on where it is known, else by the longest allowed."""
-    longest = tokens.longest if tokens and tokens.longest else spec.data.max_length
-    each = SEQUENCES_OF[spec.objective.name]
-    whole = longest + tokens_in_front(spec.method)
-    return estimate.tokens_per_pass(each * whole, spec.schedule, _device_kind(room))
-
-
-def _memory(
-    deps: Deps, spec: TrainingSpec, shapes: Shapes | None, trainable: int | None, room: Room | None, format_: str,
-    tokens: TokenFigures | None,
-) -> MemoryEstimate | None:  # fmt: skip
-    """For the device of a live worker, else for a CPU."""
-    if shapes is None or trainable is None:
-        return None
-    kind = _device_kind(room)
+def _machine(deps: Deps, room: Room | None) -> Machine:
+    """The device of a live worker, else a CPU."""
+    kind = "cuda" if room is not None and room.device.startswith("cuda") else "cpu"
     # "auto" is bf16 where the device has it, which a CPU rarely does: the larger case is counted there.
     is_bf16 = deps.settings.compute_dtype == "bf16" or (deps.settings.compute_dtype == "auto" and kind == "cuda")
-    return estimate.memory(
-        shapes,
-        trainable=trainable,
-        quantisation=spec.quantisation,
-        tokens=_tokens(spec, room, tokens),
-        trained_share=tokens.longest_share if tokens else TRAINED_SHARE.get(format_, USUAL_TRAINED_SHARE),
-        compute_bytes=2 if is_bf16 else 4,
-        device=kind,
-    )
+    return Machine(kind=kind, compute_bytes=2 if is_bf16 else 4)
 
 
 def _verdict(memory: MemoryEstimate | None, room: Room | None) -> Verdict:
     if memory is None or room is None or room.free_bytes is None:
         return Verdict.UNKNOWN
-    share = memory.total_bytes / max(1, room.free_bytes)
-    return Verdict.FITS if share <= 0.85 else Verdict.TIGHT if share <= 1 else Verdict.TOO_MUCH
+    return verdict_of(memory.total_bytes, room.free_bytes)
+
+
+def _cures(
+    spec: TrainingSpec, shapes: Shapes | None, machine: Machine, tokens: TokenFigures | None, room: Room | None,
+    share: float,
+) -> tuple[Cure, ...]:  # fmt: skip
+    if shapes is None or room is None or room.free_bytes is None:
+        return ()
+    return tuple(cures(spec, shapes, machine, tokens, FITS_UP_TO * room.free_bytes, trained_share=share))

@@ -22,15 +22,17 @@ def dead_tokens(weight: torch.Tensor, used: Iterable[int]) -> list[int]:
     rows = torch.tensor(sorted({token for token in used if token < len(weight)}), device=weight.device)
     if not len(rows):
         return []
-    norms = weight.detach().float().norm(dim=1)  # (V,)
+    weight = weight.detach()
+    norms = torch.linalg.vector_norm(weight, dim=1, dtype=torch.float32)  # (V,)
     is_dead = norms[rows] < SMALL * norms.median()
     # Equal rows have equal norms: only rows that share one are compared in full.
     order = norms.sort()
     shares = torch.zeros(len(weight), dtype=torch.bool, device=weight.device)
-    same = order.values[1:] == order.values[:-1]
-    equal = (weight[order.indices[1:]] == weight[order.indices[:-1]]).all(dim=1) & same
-    shares[order.indices[1:][equal]] = True
-    shares[order.indices[:-1][equal]] = True
+    same = (order.values[1:] == order.values[:-1]).nonzero()[:, 0]
+    first, second = order.indices[:-1][same], order.indices[1:][same]
+    equal = (weight[first] == weight[second]).all(dim=1)
+    shares[first[equal]] = True
+    shares[second[equal]] = True
     return rows[is_dead | shares[rows]].tolist()
 
 

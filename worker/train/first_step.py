@@ -15,8 +15,10 @@ from peft import PeftModel
 
 from models.domain.errors import Code, JobFailed
 from worker.data.render import Rendered
+from worker.data.rendered import Span
 
 SHORTEST = 32  # rows among which the pair is chosen: short ones cost little
+MOST_TOKENS = 64  # of each: all logits of a long row would take more memory than the training itself
 ALLOWED = {torch.float32: (1e-3, 1e-2), torch.bfloat16: (2e-2, 0.15)}  # of the loss, of the gradient's length
 
 
@@ -33,15 +35,13 @@ def check_first_step(
     with torch.random.fork_rng(), _without_dropout(model):
         model.train()
         model.zero_grad(set_to_none=True)
-        loss = _plain(model, pair)
-        needed = float(loss.detach())
+        needed = _plain(model, pair)
         if not math.isfinite(needed):
             raise JobFailed(
                 f"the loss before the first step is {needed}, not a number to learn from: nothing was trained yet, so "
                 "it is the base that computes none. Import the base again; on a GPU, try fp32.",
                 code=Code.NOT_FINITE, step=0,
             )  # fmt: skip
-        loss.backward()
         needed_gradient = _gradient(model)
         model.zero_grad(set_to_none=True)
         found, found_gradient = float(step([[row] for row in pair])), _gradient(model)
@@ -60,23 +60,37 @@ def check_first_step(
 def _pair(rows: Sequence[Rendered], lengths: Sequence[int]) -> list[Rendered]:
     """Of the shortest rows those with the fewest and the most trained tokens: their weights differ most."""
     short = [rows[place] for place in sorted(range(len(rows)), key=lengths.__getitem__)[:SHORTEST]]
-    by_tokens = sorted(short, key=lambda row: row.trained_tokens)
+    by_tokens = sorted((_end_of(row) for row in short), key=lambda row: row.trained_tokens)
     return [by_tokens[0], by_tokens[-1]]
 
 
-def _plain(model: PeftModel, rows: Sequence[Rendered]) -> torch.Tensor:
-    """Every row by itself, no padding, all logits, the negative log-likelihood of each trained token."""
-    nats, tokens = torch.zeros((), device=model.device), 0
+def _end_of(row: Rendered) -> Rendered:
+    """A long row's last trained token and what is before it: a sequence like any other."""
+    end = row.spans[-1].end
+    start = max(0, end - MOST_TOKENS)
+    spans = tuple(
+        Span(turn=one.turn, start=max(one.start - start, 1), end=one.end - start)
+        for one in row.spans if one.end - start > 1
+    )  # fmt: skip
+    return Rendered(ids=row.ids[start:end], spans=spans, text="")
+
+
+def _plain(model: PeftModel, rows: Sequence[Rendered]) -> float:
+    """Every row by itself, no padding, all logits, the mean negative log-likelihood of the trained tokens.
+
+    Leaves its gradient.
+    """
+    loss, tokens = 0.0, sum(span.end - span.start for row in rows for span in row.spans)
     for row in rows:
         ids = torch.tensor([row.ids], device=model.device)  # (1, T)
+        places = torch.tensor([place for span in row.spans for place in range(span.start, span.end)], device=ids.device)
         # Some methods put tokens of their own in front.
         logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits[0, -len(row.ids) :]
-        said = logits.float().log_softmax(dim=-1)  # (T, V)
-        for span in row.spans:
-            for place in range(span.start, span.end):
-                nats = nats - said[place - 1, row.ids[place]]
-                tokens += 1
-    return nats / tokens
+        said = logits[places - 1].float().log_softmax(dim=-1)  # (trained, V)
+        nats = -said.gather(1, ids[0, places, None]).sum()
+        (nats / tokens).backward()
+        loss += float(nats.detach()) / tokens
+    return loss
 
 
 def _gradient(model: PeftModel) -> torch.Tensor:

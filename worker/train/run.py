@@ -4,7 +4,6 @@ The story: read and render rows, load the base, put an adapter on it, plan every
 was saved. Its steps stand below in the order they are called.
 """
 
-import gc
 import hashlib
 import shutil
 import time
@@ -19,11 +18,12 @@ from peft import PeftModel
 from transformers import TrainingArguments
 
 from models.domain.errors import Code, JobFailed
-from models.domain.estimate import TOKENS_PER_PASS, schedule_remarks
+from models.domain.estimate import schedule_remarks
 from models.domain.job import CancelWish, Phase
+from models.domain.memory import TOKENS_PER_PASS
 from models.domain.objectives import SEQUENCES_OF
 from models.domain.progress import PhaseBegan, Progressed, Remarked
-from worker.device import bytes_below_peak, cpu_model, dtype_name, peak_memory_bytes
+from worker.device import bytes_below_peak, cpu_model, dtype_name, give_back_memory, peak_memory_bytes
 from worker.jobdir import JobDir, Outcome
 from worker.loading import WEIGHTS, load_base
 from worker.stop import Stop
@@ -87,9 +87,7 @@ def run(jobdir: JobDir, stop: Stop) -> Outcome:
     if fitted.was_stopped:
         return _stopped(jobdir, fitted)
     # The first model is gone by now: a second one must fit beside nothing.
-    gc.collect()
-    if setting.device.name != "cpu":
-        torch.cuda.empty_cache()
+    give_back_memory(setting.device.name)
     _begin(jobdir, Phase.CHECKING)
     assert fitted.final_loss is not None
     stops = prove(
