@@ -13,6 +13,7 @@ import torch
 from bitsandbytes.nn.modules import Linear4bit, Linear8bitLt
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils.other import AuxiliaryTrainingWrapper
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 
 from models.domain.adapter import AdapterManifest
@@ -117,8 +118,12 @@ def attach_adapter(model: PreTrainedModel, adapter_dir: Path, name: str = "defau
 def take_off(adapted: PeftModel) -> None:
     """All adapters off their base, in place: PEFT's own way refuses (IA)3 on quantised layers."""
     base = adapted.get_base_model()
+    wrapped: list[str] = []
     for name, module in list(base.named_modules()):
-        if isinstance(module, BaseTunerLayer):
+        if isinstance(module, AuxiliaryTrainingWrapper):
+            base.set_submodule(name, module.original_module)
+            wrapped.append(f"{name}.")
+        elif isinstance(module, BaseTunerLayer) and not name.startswith(tuple(wrapped)):
             base.set_submodule(name, module.get_base_layer())
     base.__dict__.pop("peft_config", None)
 

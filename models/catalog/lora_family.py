@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from models.catalog.targets import ALL_LINEAR, adapted_modules, by_pattern, module_names
+from models.catalog.trained_tokens import MOST, tokens_config, tokens_cost
 from models.domain.base_model import ModuleShape, Shapes
 from models.domain.training import Spec
 
@@ -44,6 +45,13 @@ class LowRank(Spec):
         description="Another rank for some of the layers, one a line, as down_proj = 32 or model.layers.0.* = 4. Their "
         "alpha follows, so that all speak equally loud.",
     )
+    trained_tokens: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(
+        (),
+        max_length=MOST,
+        title="Trained tokens",
+        description="Tokens that the base has never learnt, such as new ones of a template: as its tokenizer writes "
+        "them, or their ids. Their embeddings are trained too, and saved in the adapter.",
+    )
 
 
 class Dropping(LowRank):
@@ -67,6 +75,11 @@ def ranks_of(shapes: Shapes, options: LowRank) -> dict[str, int]:
 
 
 def low_rank_cost(shapes: Shapes, options: LowRank) -> int:
+    """rank x (in + out) of every adapted layer, and the rows of trained tokens."""
+    return matrices_cost(shapes, options) + tokens_cost(shapes, options.trained_tokens)
+
+
+def matrices_cost(shapes: Shapes, options: LowRank) -> int:
     """rank x (in + out) of every adapted layer."""
     ranks = ranks_of(shapes, options)
     return sum(ranks[module.name] * sum(module.shape) for module in adapted_modules(shapes, options.targets))
@@ -89,6 +102,7 @@ def low_rank_config(
         "use_rslora": is_root_scaled,
         "bias": "none",
         "target_modules": module_names(shapes, modules),
+        **tokens_config(shapes, options.trained_tokens),
     }
     own = {name: rank for name, rank in ranks_of(shapes, options).items() if rank != options.rank}
     if own:

@@ -171,9 +171,17 @@ class Residents:
 
 
 def _make_way(resident: Resident, adapter_dir: Path) -> None:
-    """Take all adapters off where the new one is of another kind: PEFT cannot hold two kinds on one base."""
-    kind = json.loads((adapter_dir / "adapter_config.json").read_text())["peft_type"]
-    if resident.peft is not None and any(one.peft_type != kind for one in resident.peft.peft_config.values()):
+    """Take all adapters off where the new one is of another kind: PEFT cannot hold two kinds on one base.
+
+    One with token embeddings of its own is a kind by itself: PEFT looks for them in every other adapter, too.
+    """
+    config = json.loads((adapter_dir / "adapter_config.json").read_text())
+    held = [] if resident.peft is None else list(resident.peft.peft_config.values())
+    has_tokens = bool(config.get("trainable_token_indices"))
+    if resident.peft is not None and any(
+        one.peft_type != config["peft_type"] or has_tokens or getattr(one, "trainable_token_indices", None)
+        for one in held
+    ):
         take_off(resident.peft)
         resident.peft = None
         for adapter in resident.adapters.keys() - resident.begun.keys():

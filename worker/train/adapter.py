@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel, get_peft_config, get_peft_model, get_peft_model_state_dict
+from peft.tuners.trainable_tokens.layer import TrainableTokensLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
@@ -68,12 +69,27 @@ def fresh_adapter(
     torch.manual_seed(seed)
     config = get_peft_config(method.peft_config(shapes, options))
     adapted = get_peft_model(model, config, autocast_adapter_dtype=True)
+    _free_tokens(adapted)
     begin(method.name, adapted, options)
     if start is not None:
         put_weights(adapted, start)
     check_float32(adapted)
     fuse(adapted)
     return adapted
+
+
+def _free_tokens(model: PeftModel) -> None:
+    """Let every trained row of an embedding learn, in float32.
+
+    torch gives the padding token's row no gradient, and many bases pad with the very token that ends a turn. We pad
+    behind a mask, where none would come from.
+    """
+    for layer in model.modules():
+        if isinstance(layer, TrainableTokensLayer):
+            held: Any = layer
+            held.trainable_tokens_delta.float()  # PEFT leaves them in the base's dtype
+            if isinstance(held.base_layer, torch.nn.Embedding):
+                held.base_layer.padding_idx = None
 
 
 def check_float32(model: torch.nn.Module) -> None:

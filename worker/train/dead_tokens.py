@@ -1,12 +1,14 @@
 """Tokens of the training rows that the frozen base has never learnt: their embedding rows look as on the first day.
 
-A LoRA leaves embeddings as they are, so such a token carries nothing into the model, and as a target its logit hardly
-moves. They come from templates or files with tokens that were added to a tokenizer after the base was trained.
+A LoRA leaves embeddings as they are unless told which tokens to train, so such a token carries nothing into the model,
+and as a target its logit hardly moves. They come from templates or files with tokens that were added to a tokenizer
+after the base was trained.
 """
 
 from collections.abc import Iterable
 
 import torch
+from peft.utils.other import TrainableTokensWrapper
 from tokenizers import Tokenizer
 from transformers import PreTrainedModel
 
@@ -37,8 +39,13 @@ def dead_tokens(weight: torch.Tensor, used: Iterable[int]) -> list[int]:
 
 
 def dead_token_remarks(model: PreTrainedModel, used: Iterable[int], tokenizer: Tokenizer) -> list[str]:
-    """One sentence that names them. Silent where the embedding itself is trained."""
-    weight = model.get_input_embeddings().weight
+    """One sentence that names them. Silent about those that are trained."""
+    embedding, used = model.get_input_embeddings(), set(used)
+    if isinstance(embedding, TrainableTokensWrapper):
+        held = embedding.token_adapter
+        used -= {token for name in held.active_adapters for token in held.token_indices[name]}
+        embedding = embedding.original_module
+    weight = embedding.weight
     if not isinstance(weight, torch.Tensor) or weight.dim() != 2 or weight.requires_grad:
         return []
     dead = dead_tokens(weight, used)
@@ -48,5 +55,6 @@ def dead_token_remarks(model: PreTrainedModel, used: Iterable[int], tokenizer: T
     more = f" and {len(dead) - SHOWN:,} more" if len(dead) > SHOWN else ""
     return [
         f"the rows use tokens that this base has never learnt: {names}{more}. An adapter leaves them as they are, so "
-        "what they stand for is not learnt. Choose a base that knows them, or remove them from template and rows."
+        "what they stand for is not learnt. Write them under Trained tokens (a LoRA trains them then), choose a base "
+        "that knows them, or remove them from template and rows."
     ]

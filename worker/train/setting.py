@@ -16,6 +16,7 @@ from worker.jobdir import JobDir, Order
 from worker.loading import base_facts
 from worker.train.adapter import method_options
 from worker.train.inputs import TrainingFacts
+from worker.train.named_tokens import with_token_ids
 from worker.train.starting import start_of
 
 
@@ -69,6 +70,7 @@ def set_up(jobdir: JobDir) -> Setting:
     if (refusal := optimiser_refusal(spec.schedule.optimiser, device.name)) is not None:
         raise Invalid(refusal, code=Code.INVALID_SETTING, param="schedule.optimiser")
     base = jobdir.inputs / "base"
+    spec = with_token_ids(spec, base)
     shapes = Shapes.model_validate_json((base / "shapes.json").read_text())
     check_choice(spec, shapes)
     return Setting(

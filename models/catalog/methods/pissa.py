@@ -7,7 +7,7 @@ base. On a quantised base the directions are those of the weights as they are he
 
 from typing import Any
 
-from models.catalog.lora_family import LowRank, low_rank_config, low_rank_cost, ranks_of
+from models.catalog.lora_family import LowRank, low_rank_config, low_rank_cost, matrices_cost, ranks_of
 from models.catalog.methods.base import Method
 from models.catalog.targets import adapted_modules
 from models.domain.base_model import Shapes
@@ -20,7 +20,7 @@ class PissaOptions(LowRank):
 
 def _cost(shapes: Shapes, options: PissaOptions) -> int:
     """Twice LoRA's: each half is held with its gradient and moments, only one of them moves."""
-    return 2 * low_rank_cost(shapes, options)
+    return matrices_cost(shapes, options) + low_rank_cost(shapes, options)
 
 
 def _peft_config(shapes: Shapes, options: PissaOptions) -> dict[str, Any]:
