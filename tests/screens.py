@@ -54,6 +54,7 @@ MORE: dict[str, Callable[[Furnished], str]] = {
     "run-failed": lambda made: f"/run?id={made.failed_run}",
     "runs-compared": lambda made: f"/runs?compare={made.finished_run},{made.run},{made.failed_run}",
     "train-clone": lambda made: f"/train?from={made.finished_run}&change=1",
+    "train-preset": lambda made: f"/train?file={made.texts['support-answers.jsonl']}&preset={made.preset}#preset",
     "run-finished": lambda made: f"/run?id={made.finished_run}",
     "merge": lambda made: f"/adapter?id={made.merge}",
     "dataset-report": lambda made: f"/dataset?id={made.messy_dataset}&v=1&tab=report&max=512",

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from models.domain.errors import AppError
 from models.domain.presets import HOUSE, PRESETS, settings_of
-from webapp.actions.presets import import_preset, save_preset
+from webapp.actions.presets import change_preset, import_preset, save_preset
 from webapp.actions.show_training_choices import show_training_choices
 from webapp.deps import Deps
 from webapp.pages.preset_menu import AGAIN, chosen, kept, menu, note_of_preset, preset_of
@@ -39,6 +39,7 @@ class PresetBox:
     name: gr.Textbox
     is_shared: gr.Checkbox
     save: gr.Button
+    change: gr.Button
     save_said: gr.HTML
     text: gr.Textbox
     read: gr.Button
@@ -48,17 +49,18 @@ class PresetBox:
 
 def put_box() -> PresetBox:
     with gr.Accordion("Save as preset, or import one", open=False, elem_classes=["tr-from-yaml", "tr-preset-box"]):
-        with gr.Row(elem_classes="tr-preset-save", equal_height=False):
-            name = gr.Textbox(
-                label="Preset's name", max_lines=1, placeholder="Support tone", max_length=2000, scale=3, min_width=160,
-                interactive=False,
-            )  # fmt: skip
-            is_shared = gr.Checkbox(
-                False, label="Share with the team", scale=2, min_width=150, interactive=False
-            )  # fmt: skip
+        name = gr.Textbox(
+            label="Preset's name", max_lines=1, placeholder="Support tone", max_length=2000, interactive=False
+        )  # fmt: skip
+        is_shared = gr.Checkbox(False, label="Share with the team", interactive=False)
+        with gr.Row(elem_classes="tr-preset-save"):
             save = gr.Button(
                 "Save preset", size="sm", variant="secondary", scale=0, min_width=120, elem_classes="tr-fill",
                 interactive=False,
+            )  # fmt: skip
+            change = gr.Button(
+                "Change the chosen one", size="sm", variant="secondary", scale=0, min_width=170,
+                elem_classes="tr-fill", interactive=False,
             )  # fmt: skip
         save_said = gr.HTML(_said(), padding=False, elem_classes="tr-flat")
         text = gr.Textbox(
@@ -70,10 +72,9 @@ def put_box() -> PresetBox:
             "Import preset", size="sm", variant="secondary", elem_classes="tr-fill", interactive=False
         )  # fmt: skip
         read_said = gr.HTML(_said(), padding=False, elem_classes="tr-flat")
-    again = gr.Button(
-        "Ask again", elem_id=AGAIN, elem_classes="tr-hidden"
-    )  # what is in a closed box is not in the page
-    return PresetBox(name, is_shared, save, save_said, text, read, read_said, again)
+    # Outside the box: what is in a closed one is not in the page.
+    again = gr.Button("Ask again", elem_id=AGAIN, elem_classes="tr-hidden")
+    return PresetBox(name, is_shared, save, change, save_said, text, read, read_said, again)
 
 
 def _said(problem: str = "", *, good: str | None = None) -> Markup:
@@ -98,10 +99,14 @@ class Presets:
         on(radio.input, self.choose, form.inputs, fields)
         for slot in form.slots.values():
             on(slot.reset.click, self.resets(slot), radio, slot.component)
-        on(filled.then, self.opens, None, [box.name, box.is_shared, box.save, box.text, box.read])
+        on(filled.then, self.opens, None, [box.name, box.is_shared, box.save, box.change, box.text, box.read])
         on(
             box.save.click, self.save, [box.name, box.is_shared, *form.inputs],
             [radio, self.note, box.name, box.is_shared, box.save_said], trigger_mode="once",
+        )  # fmt: skip
+        on(
+            box.change.click, self.change, [box.name, *form.inputs], [radio, self.note, box.name, box.save_said],
+            trigger_mode="once",
         )  # fmt: skip
         on(
             box.read.click, self.take, [box.text, box.name, box.is_shared, *form.inputs],
@@ -112,7 +117,7 @@ class Presets:
     def opens(self, request: gr.Request) -> list[Any]:
         """Who may start runs may keep presets, and nobody else types here."""
         may = show_training_choices(self.deps, caller(request)).may_start
-        return [gr.update(interactive=may) for _ in range(5)]
+        return [gr.update(interactive=may) for _ in range(6)]
 
     def choose(self, request: gr.Request, *values: Any) -> list[Any]:
         """The fields as the chosen preset says; as they are where it cannot be used."""
@@ -142,6 +147,21 @@ class Presets:
         except AppError as error:
             return self._refused(4, error.message)
         return [*self._chosen(request, typed, seen.id), "", False, _said(good=f'Saved as "{seen.name}".')]
+
+    def change(self, request: gr.Request, name: str, *values: Any) -> list[Any]:
+        """The chosen preset becomes what the form says, under the name in the box where there is one."""
+        typed, me = self.form.typed(values), caller(request)
+        checked, seen = train_wish.check(typed), show_training_choices(self.deps, me).preset(str(typed[PRESET]))
+        if seen is None:
+            return self._refused(3, "Choose the preset to change above first; Tuneroom's own stay as they are.")
+        if checked.spec is None:
+            return self._refused(3, "Something in the form cannot be used yet; it is marked. Correct it first.")
+        try:
+            new_name = str(name or "").strip() or None
+            seen = change_preset(self.deps, me, seen.id, name=new_name, settings=settings_of(checked.spec))
+        except AppError as error:
+            return self._refused(3, error.message)
+        return [*self._chosen(request, typed, seen.id), "", _said(good=f'"{seen.name}" is changed.')]
 
     def take(self, request: gr.Request, text: str, name: str, is_shared: bool, *values: Any) -> list[Any]:
         """Imports a preset, chooses it and fills the form with it."""
