@@ -69,6 +69,7 @@ def test_a_preset_is_saved_chosen_shared_and_deleted(site: Site):
     expect(note(page)).to_contain_text("changed from Support tone: Rank")
     page.locator("#field-lora-options-rank").get_by_role("button", name="Reset").click()
     expect(page.get_by_label("Rank", exact=True)).to_have_value("4")
+    expect(note(page)).to_contain_text("Exactly as the preset.")  # by then the browser has kept it
     page.reload()
     filled(page)
     expect(page.get_by_role("radio", name="Support tone")).to_be_checked()
