@@ -291,3 +291,25 @@ def test_a_run_that_does_not_fit_names_the_single_changes_that_would(house: Hous
     typed = train_wish.typed_of(wish)
     card = card_of(replace(look(house.deps, anna.principal, typed), estimate=seen), typed)
     assert "does not fit" in card and ("would fit with" in card if seen.cures else "no single change" in card)
+
+
+@pytest.mark.parametrize(
+    ("wish", "param"),
+    [
+        (
+            {"method": {"name": "prefix"}, "schedule": {"gradient_checkpointing": True}},
+            "schedule.gradient_checkpointing",
+        ),
+        ({"method": {"name": "prompt", "options": {"tokens": 400}}}, "method.options.tokens"),
+        ({"method": {"name": "bias"}}, "method.name"),
+        ({"method": {"name": "lora", "options": {"trained_tokens": ["9999"]}}}, "method.options.trained_tokens"),
+    ],
+)
+def test_what_a_method_cannot_do_on_this_base_is_refused_before_anything_is_queued(house: House, wish, param):
+    """By the summary beside the form, and by what submits."""
+    anna, base = house.person(), house.base()
+    told = spec(base, checked_file(house, anna, 20), **wish)
+    for ask in (estimate_training, start_training):
+        with pytest.raises(AppError) as caught:
+            ask(house.deps, anna.principal, told)
+        assert caught.value.facts["param"] == param
