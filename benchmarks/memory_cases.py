@@ -69,6 +69,8 @@ class Case:
 
 
 SETTING = (
+    Case(name="large head, NF4", base="large-head", quantisation="nf4"),
+    Case(name="own head, texts", base="own-head", is_text=True),
     Case(name="square", base="square"),
     Case(name="square, checkpointed", base="square", checkpointing=True),
     Case(name="square, one long row at once", base="square", rows_at_once=1, asked=700),
@@ -81,9 +83,7 @@ SETTING = (
 HELD_OUT = (
     Case(name="one key head", base="one-key"),
     Case(name="square, q+v, dropout", base="square", options={"targets": "q+v", "dropout": 0.1}),
-    Case(name="own head, texts", base="own-head", is_text=True),
     Case(name="thin inner, DoRA", base="thin-inner", method="dora"),
-    Case(name="large head, NF4", base="large-head", quantisation="nf4"),
     Case(name="qwen3, DPO", base="qwen3", objective="dpo", rows_at_once=1),
     Case(name="square, six steps, rows of many lengths", base="square", rows_at_once=4, spread=True, steps=6),
     Case(name="deep, (IA)3", base="deep", method="ia3", rows_at_once=4),

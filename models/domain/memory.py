@@ -30,7 +30,7 @@ MOMENT_BYTES = {  # of both moments, for each trained parameter
 # by `make bench-memory`, the GPU's has not been.
 PROCESS_BYTES = {"cpu": 645 * 10**6, "cuda": 600 * 10**6}
 CHUNK_ENTRIES = 2**24  # logits of one chunk of tokens: as worker/train/chunked.py cuts them
-LOGIT_COPIES = 3  # float32 logits of a chunk, and what logsumexp and the product with the head hold beside them
+LOGIT_COPIES = 5.5  # float32 logits of a chunk and of the one before, and what logsumexp holds beside them: measured
 WORKING_ROWS = 3.0  # gradients of the widest layer that exist at once when the backward pass begins
 WORKING_WEIGHTS = 2  # of the largest layer: unpacked or folded for its product, and as the product packs it
 # On a CPU the C library keeps what is freed in tensors under 32 MiB (glibc's largest DEFAULT_MMAP_THRESHOLD), with

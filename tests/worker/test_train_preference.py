@@ -166,6 +166,12 @@ def test_a_held_out_answer_is_sampled_beside_the_better_one(tmp_path):
     assert {(one.prompt, one.reference) for one in said(jobdir, "sample")} == {("Which colour has number 0?", "red")}
 
 
+def test_preferences_are_learnt_with_no_row_held_out(tmp_path):
+    jobdir = training_job(tmp_path, rows=compared(12), objective={"name": "dpo"}, learning_rate=0.003)
+    assert run(jobdir, Stop()).status == "succeeded"
+    assert not said(jobdir, "evaluation")
+
+
 def test_pairs_over_the_maximum_are_left_out_by_their_longer_side(tmp_path):
     rows = compared(14)
     rows[3]["rejected"] = "9" * 400

@@ -32,6 +32,8 @@ def measure_references(
     for side in sides:
         start = done
         pairs = [side.different(place) for place in range(side.size)]
+        if not pairs:
+            continue
         for one in cut_rows(_lengths(pairs), micro):
             found[[start + place for place in one]] = objective.measure([pairs[place] for place in one])
             done += len(one)
