@@ -43,6 +43,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.enable()
 
 
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """What a file's tests leave behind stays (apps, engines, libraries): each training would look through all of it."""
+    if nextitem is not None and nextitem.path != item.path:
+        gc.collect()
+        gc.freeze()
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """The marker `gpu` skips with a reason; torch is loaded for such tests alone."""
     if item.get_closest_marker("gpu") is None:

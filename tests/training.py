@@ -63,11 +63,11 @@ def training_job(
     device_memory_bytes: int | None = None,
     **schedule: Any,
 ) -> JobDir:
-    """A job directory as the supervisor lays it out: rank 4 LoRA, one thread, fp32 unless asked otherwise."""
+    """As the supervisor lays a job out: unless asked otherwise rank 4 LoRA, one thread, fp32, no samples."""
     jobdir = JobDir(root)
     payload = {
         "base": "base-1",
-        "data": {"training_file": "file-1", "validation_fraction": 0, **(data or {})},
+        "data": {"training_file": "file-1", "validation_fraction": 0, "sample_rows": 0, **(data or {})},
         "quantisation": quantisation,
         "method": {
             "name": method,

@@ -10,6 +10,7 @@ With `--standby` it loads what a training needs first; the directory is then the
 
 import argparse
 import errno
+import gc
 import logging
 import os
 import select
@@ -168,6 +169,7 @@ def _run(jobdir: JobDir, kind: JobKind, stop: Stop) -> Outcome:
                 from worker.merge.run import run
             case _:
                 assert_never(kind)
+    gc.freeze()  # what was imported stays: looking through it took 0.3 s at each of a training's collections
     return run(jobdir, stop)
 
 

@@ -161,7 +161,7 @@ def test_a_fall_of_the_chosen_answers_is_said_once(tmp_path):
 
 
 def test_a_held_out_answer_is_sampled_beside_the_better_one(tmp_path):
-    jobdir = job(tmp_path, "dpo", epochs=1)
+    jobdir = job(tmp_path, "dpo", epochs=1, data={"sample_rows": 1})
     run(jobdir, Stop())
     assert {(one.prompt, one.reference) for one in said(jobdir, "sample")} == {("Which colour has number 0?", "red")}
 

@@ -213,7 +213,7 @@ def test_a_sample_ends_where_the_model_ends_and_says_what_it_has_learnt(tmp_path
     row = {"messages": [{"role": "user", "content": "Say it"}, {"role": "assistant", "content": "abab"}]}
     jobdir = training_job(
         tmp_path, rows=[row] * 12, validation=[row], epochs=20, learning_rate=0.03, evaluate_every=100,
-        options={"rank": 16},
+        options={"rank": 16}, data={"sample_rows": 1},
     )  # fmt: skip
     run(jobdir, Stop())
     first, *_, last = said(jobdir, "sample")
@@ -223,7 +223,7 @@ def test_a_sample_ends_where_the_model_ends_and_says_what_it_has_learnt(tmp_path
 
 def test_a_sample_is_what_chat_would_answer(tmp_path):
     """Against transformers' own greedy decoding, from the prompt as the base's template writes it."""
-    jobdir = training_job(tmp_path, validation=conversations()[:1], data={"sample_tokens": 9})
+    jobdir = training_job(tmp_path, validation=conversations()[:1], data={"sample_rows": 1, "sample_tokens": 9})
     run(jobdir, Stop())
     base = jobdir.inputs / "base"
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
@@ -251,7 +251,7 @@ def test_a_base_that_cannot_be_sampled_trains_on_with_one_remark(tmp_path, monke
 def test_no_sample_is_longer_than_the_base_can_read(tmp_path):
     """The tiny base reads 512 tokens, this prompt has about 500."""
     row = {"messages": [{"role": "user", "content": "x" * 470}, {"role": "assistant", "content": "y"}]}
-    jobdir = training_job(tmp_path, validation=[row], data={"sample_tokens": 256})
+    jobdir = training_job(tmp_path, validation=[row], data={"sample_rows": 1, "sample_tokens": 256})
     run(jobdir, Stop())
     prompt = len(Renderer.from_folder(jobdir.inputs / "base").prompt(row["messages"][:1]))
     assert 470 < prompt < 512
@@ -260,7 +260,8 @@ def test_no_sample_is_longer_than_the_base_can_read(tmp_path):
 
 
 def test_plain_texts_are_no_questions_and_that_is_said(tmp_path):
-    jobdir = training_job(tmp_path, validation=[{"messages": conversations()[0]["messages"]}])
+    held_out = [{"messages": conversations()[0]["messages"]}]
+    jobdir = training_job(tmp_path, validation=held_out, data={"sample_rows": 1})
     write_source(jobdir.inputs / "validation", [{"text": "All that is held out."}])
     run(jobdir, Stop())
     assert said(jobdir, "eval") and not said(jobdir, "sample")

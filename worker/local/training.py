@@ -22,6 +22,7 @@ from models.domain.job import JobKind, Phase
 from models.domain.local_training import REPORT, LocalEnded, LocalFile, LocalRequest
 from models.domain.progress import PhaseBegan, Remarked, Said
 from models.domain.training import KeptTogether, TrainingSpec
+from models.infra.host import memory_limit_bytes
 from worker.cache import link_or_copy
 from worker.jobdir import JobDir, Order, sha256_of, write_atomically
 from worker.local.bases import lay_base
@@ -29,7 +30,7 @@ from worker.local.data import file_id, lay_rows
 from worker.local.following import Asked, Followed, Interrupted, Stopping, follow
 from worker.local.place import Place, taken
 from worker.local.report import CONFIG, MANIFEST, WEIGHTS, Heard, report_of
-from worker.spawn import cores, memory_limit_bytes
+from worker.spawn import cores
 
 ADAPTER = (CONFIG, MANIFEST, WEIGHTS)
 
