@@ -32,8 +32,9 @@ def postgres_url() -> Iterator[NewUrl]:
     server.__enter__()
     admin = create_engine(_with_driver(server.get_uri()), isolation_level="AUTOCOMMIT")
     template = _with_driver(server.get_uri("template_tuneroom"))
-    for setting in ("fsync", "full_page_writes", "synchronous_commit"):
-        _execute(admin, f"ALTER SYSTEM SET {setting} = off")  # what is in it is thrown away
+    # What is in it is thrown away; and a thousand databases keep autovacuum busy.
+    for setting in ("fsync", "full_page_writes", "synchronous_commit", "autovacuum"):
+        _execute(admin, f"ALTER SYSTEM SET {setting} = off")
     _execute(admin, "SELECT pg_reload_conf()")
     _execute(admin, "CREATE DATABASE template_tuneroom")
     database = Database(template)

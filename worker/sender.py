@@ -9,6 +9,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -34,6 +35,7 @@ class Sender:
     def __init__(self, opening: Opening, home: Path, seconds: float) -> None:
         self._seconds = seconds
         self._buffer = b""
+        self._asking = threading.Lock()
         self._process = subprocess.Popen(
             COMMAND,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=home,
@@ -56,11 +58,30 @@ class Sender:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None and not pipe.closed:
-                pipe.close()
+        self._close()
+
+    def _close(self) -> None:
+        """Not under whoever waits for an answer: a pipe that is closed meanwhile never wakes them. They see it end."""
+        if self._asking.acquire(blocking=False):
+            try:
+                for pipe in (self._process.stdin, self._process.stdout):
+                    if pipe is not None and not pipe.closed:
+                        pipe.close()
+            finally:
+                self._asking.release()
 
     def _ask(self, message: dict[str, Any]) -> dict[str, Any]:
+        """One at a time."""
+        try:
+            with self._asking:
+                return self._asked(message)
+        finally:
+            if self._process.returncode is not None:  # ended meanwhile
+                self._close()
+
+    def _asked(self, message: dict[str, Any]) -> dict[str, Any]:
+        if self._process.returncode is not None:
+            raise TrackerProblem("the process that speaks to it has ended.")
         deadline = time.monotonic() + self._seconds
         try:
             self._write(json.dumps(message).encode() + b"\n", deadline)
