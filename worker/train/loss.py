@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
+from weakref import WeakKeyDictionary
 
 import torch
 from peft import PeftModel
@@ -47,6 +48,10 @@ def batch_of(rows: Sequence[Rendered]) -> Batch:
     return Batch(ids=ids, attention=attention, trained=trained)
 
 
+_FOUND: WeakKeyDictionary[torch.nn.Module, tuple[bool, bool, str | None]] = WeakKeyDictionary()
+"""`packs`, `selects` and the attention of a model that still lives: a training asks for its trial and for itself."""
+
+
 class TokenLoss:
     """Sums the loss of a model's trained tokens. Rows are packed and logits made in chunks wherever that is exact.
 
@@ -60,7 +65,14 @@ class TokenLoss:
         self._causal = cast(PreTrainedModel, model.get_base_model() if isinstance(model, PeftModel) else model)
         self.packs, self.selects = False, True
         self._virtual = model if isinstance(model, PeftModel) and has_virtual_tokens(model) else None
+        self._longest_packable = longest_packable(self._causal)
+        known = _FOUND.get(model)
+        if known is not None and known[2] == self._causal.config._attn_implementation:
+            self.packs, self.selects, _ = known
+            return
         batch = batch_of([row]).to(self._causal.device)
+        was_training = model.training
+        model.eval()  # dropout would draw from the training's random state, and differ from pass to pass
         with torch.no_grad():
             head = cast(torch.nn.Module, self._causal.get_output_embeddings())
             selected, whole = head(self._hidden(batch)).float(), self._whole_logits(batch)
@@ -69,7 +81,8 @@ class TokenLoss:
             self.selects = torch.allclose(selected, whole, rtol=0.02, atol=0.02 * float(whole.abs().max()))
         # Each row must see the virtual tokens, and rows laid end to end have no place for them.
         self.packs = self.selects and self._virtual is None and can_pack(self._causal, batch.ids[0])
-        self._longest_packable = longest_packable(self._causal)
+        model.train(was_training)
+        _FOUND[model] = self.packs, self.selects, self._causal.config._attn_implementation
 
     def __call__(self, batch: Batch) -> torch.Tensor:
         """Summed nats, a float32 scalar."""

@@ -8,6 +8,7 @@ import hashlib
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ from models.domain.job import CancelWish, Phase
 from models.domain.memory import TOKENS_PER_PASS
 from models.domain.objectives import SEQUENCES_OF
 from models.domain.progress import PhaseBegan, Progressed, Remarked
+from models.domain.training import Quantisation
 from worker.device import bytes_below_peak, cpu_model, dtype_name, give_back_memory, peak_memory_bytes
 from worker.jobdir import JobDir, Outcome
 from worker.loading import WEIGHTS, load_base
@@ -151,7 +153,7 @@ def _fit(setting: Setting, rows: Rows, now: datetime, before: tuple[Path, Story]
         ),
         keep=lambda: save_trained(model, jobdir.root / BEST / WEIGHED, setting.facts.base_name),
         peak=lambda: peak_memory_bytes(setting.device.name),
-        measuring=lambda: unpacked(model, setting.dtype, bytes_below_peak(setting.device.name)),
+        measuring=lambda: _measuring(setting, model),
     )  # fmt: skip
     trainer = PlannedTrainer(
         model, _arguments(setting, len(plan.steps)),
@@ -317,6 +319,13 @@ def _reference(
     if stop.asked():
         raise _Stopped
     return use_references(rows, found)
+
+
+def _measuring(setting: Setting, model: PeftModel) -> AbstractContextManager[bool]:
+    """A quantised base holds its weights unpacked for an evaluation, where what its steps took leaves room for it."""
+    if setting.spec.quantisation is not Quantisation.NONE and setting.device.name == "cpu":
+        give_back_memory(setting.device.name)
+    return unpacked(model, setting.dtype, bytes_below_peak(setting.device.name))
 
 
 def _evaluation(objective: Objective, rows: Rows, micro: MicroBatch) -> Callable[[], MeanLoss] | None:
