@@ -138,13 +138,28 @@ def sync_directory(path: Path) -> None:
 
 
 class CheckpointManifest(Spec):
-    """manifest.json of a checkpoint: written last, so its presence means the save was complete."""
+    """manifest.json of a checkpoint: written last, so its presence means the save was complete.
+
+    `own_sha256` is that of everything else in it (`sealed`); a checkpoint of an earlier version has none.
+    """
 
     step: int
     fence: int
     files: dict[str, tuple[str, int]]  # relative path -> (sha256, bytes)
     versions: dict[str, str]
     facts: dict[str, Any] = Field(default_factory=dict)  # plan hash, data hash, base hash, threads ...
+    own_sha256: str | None = None
+
+
+def sealed(manifest: dict[str, Any]) -> str:
+    """A checkpoint's manifest as JSON, with its own hash in it."""
+    rest = {name: value for name, value in manifest.items() if name != "own_sha256"}
+    return json.dumps({**rest, "own_sha256": _own_sha256(rest)}, indent=1)
+
+
+def _own_sha256(manifest: dict[str, Any]) -> str:
+    rest = {name: value for name, value in manifest.items() if name != "own_sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 REQUIRED_IN_CHECKPOINT = ("optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")
@@ -160,7 +175,7 @@ def seal_checkpoint(
             os.fsync(file.fileno())
         files[path.relative_to(staged).as_posix()] = (sha256_of(path), path.stat().st_size)
     manifest = CheckpointManifest(step=step, fence=fence, files=files, versions=versions, facts=facts)
-    write_atomically(staged / "manifest.json", manifest.model_dump_json(indent=1))
+    write_atomically(staged / "manifest.json", sealed(manifest.model_dump(mode="json")))
     staged.replace(final)
     sync_directory(final.parent)
 
@@ -171,9 +186,12 @@ def verify_checkpoint(directory: Path) -> CheckpointManifest:
     if not path.exists():
         raise _refused(directory, "it has no manifest.json: the save did not finish")
     try:
-        manifest = CheckpointManifest.model_validate_json(path.read_text())
+        found = json.loads(path.read_text())
+        manifest = CheckpointManifest.model_validate(found)
     except ValueError:
         raise _refused(directory, "its manifest.json cannot be read") from None
+    if manifest.own_sha256 not in (None, _own_sha256(found)):
+        raise _refused(directory, "its manifest.json is changed")
     for name in REQUIRED_IN_CHECKPOINT:
         if name not in manifest.files:
             raise _refused(directory, f"it holds no {name}: going on would silently restart it")

@@ -3,6 +3,7 @@
 Dropout 0.1, two forward passes a step, three epochs, one thread; the same losses and the same adapter bytes.
 """
 
+import json
 import shutil
 import time
 
@@ -12,7 +13,7 @@ from models.domain.errors import AppError, Code
 from tests.sources import write_source
 from tests.tiny import tiny_base
 from tests.training import conversations, losses, spawn, training_job
-from worker.jobdir import newest_valid_checkpoint
+from worker.jobdir import newest_valid_checkpoint, sealed
 from worker.stop import Stop
 from worker.train.run import run
 
@@ -142,7 +143,7 @@ def test_a_mix_goes_on_as_it_began_and_not_with_other_rows(tmp_path, base):
 def test_other_library_versions_are_not_taken_for_a_resume(tmp_path, base, half_way):
     jobdir = resumed(tmp_path, base, half_way)
     manifest = jobdir.checkpoints / half_way.name / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"peft": "', '"peft": "9'))
+    manifest.write_text(sealed(json.loads(manifest.read_text().replace('"peft": "', '"peft": "9'))))
     with pytest.raises(AppError, match="another version of peft"):
         run(jobdir, Stop())
 
