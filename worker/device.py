@@ -60,24 +60,24 @@ def peak_memory_bytes(name: str) -> int | None:
     """
     if name != "cpu":
         return torch.cuda.max_memory_reserved(name)
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return None
     # Not ru_maxrss, which begins at what the parent had when this process was made.
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), None)
+    return _own_bytes().get("VmHWM")
 
 
 def bytes_below_peak(name: str) -> int:
     """How much less host memory this process takes now than it once did; 0 on a GPU, or where nobody can say."""
-    if name != "cpu":
-        return 0
+    own = _own_bytes() if name == "cpu" else {}
+    return own["VmHWM"] - own["VmRSS"] if len(own) == 2 else 0
+
+
+def _own_bytes() -> dict[str, int]:
+    """Resident memory of this process, now (VmRSS) and at most (VmHWM); empty where the system does not say."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
-        return 0
-    kilobytes = {name: int(line.split()[1]) for line in lines if (name := line.partition(":")[0]) in ("VmHWM", "VmRSS")}
-    return (kilobytes["VmHWM"] - kilobytes["VmRSS"]) * 1024 if len(kilobytes) == 2 else 0
+        return {}
+    said = {name: value for name, _, value in (line.partition(":") for line in lines)}
+    return {name: int(said[name].split()[0]) * 1024 for name in ("VmHWM", "VmRSS") if name in said}
 
 
 def give_back_memory(name: str) -> None:

@@ -153,8 +153,7 @@ class CheckpointManifest(Spec):
 
 def sealed(manifest: dict[str, Any]) -> str:
     """A checkpoint's manifest as JSON, with its own hash in it."""
-    rest = {name: value for name, value in manifest.items() if name != "own_sha256"}
-    return json.dumps({**rest, "own_sha256": _own_sha256(rest)}, indent=1)
+    return json.dumps({**manifest, "own_sha256": _own_sha256(manifest)}, indent=1)
 
 
 def _own_sha256(manifest: dict[str, Any]) -> str:

@@ -18,10 +18,14 @@ Quantised = Linear4bit | Linear8bitLt
 def dense_weight(layer: Quantised, dtype: torch.dtype) -> torch.Tensor:
     """(out, in), as the live layer multiplies with when it computes in `dtype`."""
     if isinstance(layer, Linear4bit):
-        packed = cast(Params4bit, layer.weight)
-        return dequantize_4bit(packed.data, packed.quant_state).to(dtype)
+        return unpacked_4bit(cast(Params4bit, layer.weight), dtype)
     codes = cast(Int8Params, layer.weight)
     return int8_vectorwise_dequant(codes.data, cast(torch.Tensor, codes.SCB)).to(dtype)
+
+
+def unpacked_4bit(weight: Params4bit, dtype: torch.dtype) -> torch.Tensor:
+    """(out, in)"""
+    return dequantize_4bit(weight.data, weight.quant_state).to(dtype)
 
 
 def multiply_by_weights_alone(layer: Linear8bitLt) -> None:

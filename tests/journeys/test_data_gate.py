@@ -6,15 +6,11 @@ One installation as `tuneroom up` starts it, with the bundled base, for the whol
 import io
 import json
 import time
-from pathlib import Path
 
 import httpx
 import pytest
 
-from models.domain.job import JobKind, Lane
-from models.infra.settings import Settings
-from tests.people import make_job
-from webapp.deps import Deps
+from models import samples
 from webapp.running import Running, running
 
 BASE = "smollm2-135m-instruct"
@@ -86,12 +82,14 @@ def team(app):
     return Team(app)
 
 
-def start_toy(data_dir: Path) -> None:
-    """A job on the lane jobs that runs for a while."""
-    deps = Deps.open(Settings(data_dir=data_dir))
-    make_job(deps.database, count=600, seconds_each=0.5)
-    deps.broker.ring(Lane.JOBS)
-    deps.close()
+def begun_training(team: Team) -> str:
+    """A real training on the bundled base, in its steps; returns its id."""
+    file = team.upload("facts.jsonl", samples.path("larkspur-facts").read_bytes())["id"]
+    team.checked(file)
+    wish = {"quantisation": "nf4", "schedule": {"epochs": 20}, "data": {"sample_rows": 0, "validation_fraction": 0}}
+    job = team.post("/v1/fine_tuning/jobs", {"model": BASE, "training_file": file, "tuneroom": wish})["id"]
+    until(lambda: team.get(f"/api/v1/jobs/{job}").json(), lambda seen: seen["phase"] == "training")
+    return job
 
 
 @pytest.mark.timeout(900)
@@ -118,11 +116,8 @@ def test_from_an_odd_table_to_a_second_version(app: Running, team: Team):
     assert (tokens["base_name"], report["rows"]) == (BASE, 4) and 0 < report["trained_tokens"] < report["total_tokens"]
     assert team.post(f"/api/v1/files/{file}/tokens", {"base": BASE})["state"] == "done"
 
-    # A row as it is trained, within five seconds, while another job runs.
-    start_toy(app.data_dir)
-    until(
-        lambda: team.get("/api/v1/jobs", kind=JobKind.TOY, state="running").json()["data"], lambda running: running
-    )  # fmt: skip
+    # A row as it is trained, within five seconds, while a training runs.
+    training = begun_training(team)
     for wish in ({"row": 2}, {"jump": "longest"}):
         began = time.monotonic()
         row = team.post(f"/api/v1/files/{file}/preview", {"base": BASE, "max_length": 512} | wish)
@@ -131,6 +126,8 @@ def test_from_an_odd_table_to_a_second_version(app: Running, team: Team):
         trained = "".join(piece["text"] for piece in sequence["pieces"] if piece["trained"])
         assert ROWS[row["row"] - 1][1] in trained and ROWS[row["row"] - 1][0] not in trained
         assert sequence["trained_tokens"] > 0 and row["rows"] == 5
+    assert team.get(f"/api/v1/jobs/{training}").json()["state"] == "running"
+    team.post(f"/api/v1/jobs/{training}/cancel")
 
     # An edit is the next version; what changed can be seen, and both stay.
     turns = [{"role": "user", "content": "Wer füttert sie?"}, {"role": "assistant", "content": "Jonas, am Morgen."}]

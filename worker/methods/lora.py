@@ -13,12 +13,12 @@ from types import MethodType
 from typing import Any
 
 import torch
-from bitsandbytes.functional import dequantize_4bit
 from bitsandbytes.nn.modules import Linear4bit, Params4bit
 from peft import PeftModel
 from peft.tuners.lora.layer import LoraLayer
 
 from worker.methods.products import linear
+from worker.quantised import unpacked_4bit
 
 # Fold from so many tokens on, as a multiple of in·out / (in + out), where both forms have equally many thin
 # multiplications to do: measured, see docs/performance.md.
@@ -101,7 +101,7 @@ def _is_folding(x: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> bool:
 
 def _dense(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     if isinstance(weight, Params4bit):
-        return dequantize_4bit(weight.data, weight.quant_state).to(dtype)
+        return unpacked_4bit(weight, dtype)
     return weight.to(dtype)
 
 
