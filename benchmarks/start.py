@@ -3,8 +3,9 @@
     make bench-start, or: python -m benchmarks.start [--base FOLDER] [--rounds 3] [--busy]
 
 The settings are those of a first run: the sample facts, the house default, 4 bits and full precision. Cold: the process
-is started for the job and loads its libraries. Warm: one that has loaded them waits, as a worker keeps it. The four
-take turns. What a worker does before (claiming the job, linking files it holds already) is not in it: milliseconds.
+is started for the job and loads its libraries. Warm: one that has loaded them waits, as a worker keeps it. The base was
+used before, so that its 4-bit weights are packed already; "first use" packs them. The five take turns. What a worker
+does before (claiming the job, linking files it holds already) is not in it: milliseconds.
 """
 
 import argparse
@@ -29,14 +30,19 @@ from models.domain.presets import HOUSE
 from models.domain.progress import PhaseBegan, StepDone
 from models.infra.settings import Settings
 from tests.sources import write_source
-from worker.jobdir import JobDir, Order
+from worker.cache import link_tree
+from worker.jobdir import PACKED, JobDir, Order
 from worker.spawn import Child, cores, spawn
 from worker.standby import Standby
 
 RESULT = Path(__file__).with_suffix(".json")
 SECONDS_TO_WARM = 60.0
 SAMPLE = "larkspur-facts"
-KINDS = [(is_warm, quantisation) for quantisation in ("nf4", "none") for is_warm in (True, False)]
+KINDS = {
+    "nf4 warm": ("nf4", True, True), "nf4 warm, first use": ("nf4", True, False), "nf4 cold": ("nf4", False, True),
+    "none warm": ("none", True, True), "none cold": ("none", False, True),
+}  # fmt: skip
+"""Quantisation, whether a warm process waits, whether the base was used before."""
 
 
 def main() -> None:
@@ -50,12 +56,14 @@ def main() -> None:
         raise SystemExit(f"{other[0]} uses {other[1]:.0%} of a core. Stop it, or add --busy.")
     with tempfile.TemporaryDirectory() as folder:
         base = asked.base or bundled_base(Path(folder) / "base")
-        found: dict[str, list[dict[str, float]]] = {}
+        packed = Path(folder) / PACKED
+        one_start(packed.with_name("before"), base, "nf4", None, is_warm=False, packs_to=packed)
+        found: dict[str, list[dict[str, float]]] = {name: [] for name in KINDS}
         for number in range(asked.rounds):
-            for is_warm, quantisation in KINDS:
-                home = Path(folder) / f"{number}-{quantisation}-{is_warm}"
-                name = f"{quantisation} {'warm' if is_warm else 'cold'}"
-                found.setdefault(name, []).append(one_start(home, base, quantisation, is_warm=is_warm))
+            for name, (quantisation, is_warm, is_used) in KINDS.items():
+                home = Path(folder) / f"{number}-{name}"
+                kept = packed if is_used and quantisation == "nf4" else None
+                found[name].append(one_start(home, base, quantisation, kept, is_warm=is_warm))
                 shutil.rmtree(home)
     result = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"), "rounds": asked.rounds,
@@ -67,11 +75,13 @@ def main() -> None:
         print(f"{name}: first step after {each['first step']:.1f} s", each)
 
 
-def one_start(home: Path, base: Path, quantisation: str, *, is_warm: bool) -> dict[str, float]:
+def one_start(
+    home: Path, base: Path, quantisation: str, packed: Path | None, *, is_warm: bool, packs_to: Path | None = None
+) -> dict[str, float]:
     """Seconds until each phase began and the first step was done."""
     threads = cores()
     with _child(home, threads, is_warm=is_warm) as begin:
-        jobdir = _laid_out(home / "job", base, quantisation, threads)
+        jobdir = _laid_out(home / "job", base, quantisation, threads, packed, keeps=packs_to is not None)
         began, offset, seen = time.monotonic(), 0, {}
         child = begin(jobdir)
         while "first step" not in seen:
@@ -86,6 +96,8 @@ def one_start(home: Path, base: Path, quantisation: str, *, is_warm: bool) -> di
                     seen["first step"] = round(time.monotonic() - began, 2)
             time.sleep(0.02)
         child.reap()
+        if packs_to is not None:
+            shutil.move(jobdir.packed, packs_to)
     return seen
 
 
@@ -121,7 +133,9 @@ def _wait_for_imports() -> None:
         time.sleep(1)
 
 
-def _laid_out(root: Path, base: Path, quantisation: str, threads: int) -> JobDir:
+def _laid_out(
+    root: Path, base: Path, quantisation: str, threads: int, packed: Path | None = None, *, keeps: bool = False
+) -> JobDir:
     jobdir = JobDir(root)
     payload = {
         "base": "base-1", "data": {"training_file": "file-1", "max_length": HOUSE.max_length},
@@ -132,10 +146,12 @@ def _laid_out(root: Path, base: Path, quantisation: str, threads: int) -> JobDir
     jobdir.lay_out(
         Order(
             job="ftjob-1", fence=1, kind=JobKind.TRAIN, payload=payload, threads=threads, compute_dtype="fp32",
-            facts={"base_name": "smollm2-135m-instruct", "base_tree_sha256": tree_sha256},
+            facts={"base_name": "smollm2-135m-instruct", "base_tree_sha256": tree_sha256, "keeps_packed": keeps},
         )
     )  # fmt: skip
     shutil.copytree(base, jobdir.inputs / "base", copy_function=os.link)
+    if packed is not None:
+        link_tree(packed, jobdir.inputs / PACKED)
     write_source(jobdir.inputs / "train", samples.path(SAMPLE).read_bytes())
     return jobdir
 

@@ -18,10 +18,12 @@ from pathlib import Path
 from types import MethodType
 from typing import Any
 
+from worker.waiting import WAITING
+
 STEP_RATE, RANK, ALPHA = 1e-3, 16, 32
 CORES = len(os.sched_getaffinity(0))
 # As Tuneroom starts its own children, for every side alike: a waiting side leaves the cores alone.
-os.environ.update({"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "OMP_NUM_THREADS": str(CORES)})
+os.environ.update({**WAITING, "OMP_NUM_THREADS": str(CORES)})
 os.environ.update({"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"})
 
 import torch  # noqa: E402

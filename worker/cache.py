@@ -24,6 +24,7 @@ from worker.jobdir import sha256_of
 
 LOOK_EVERY_SECONDS = 0.05
 WEIGHTS = ".safetensors"
+ROOMS = ("trees", "files", "kept")
 
 Watch = Callable[[], None]
 """Called while waiting and between files; raises to give up."""
@@ -42,7 +43,7 @@ class Cache:
         self._storage = storage
         self._pins: dict[str, list[IO[bytes]]] = {}
         self._guard = threading.Lock()
-        for name in ("trees", "files", "locks", "arriving"):
+        for name in (*ROOMS, "locks", "arriving"):
             (self._root / name).mkdir(parents=True, exist_ok=True)
 
     def tree(self, ref: TreeRef, watch: Watch = _nothing) -> Path:
@@ -91,6 +92,42 @@ class Cache:
             yield path
         finally:
             self.let_go(name)
+
+    @contextmanager
+    def using_kept(self, name: str) -> Iterator[Path | None]:
+        """The folder that `keep` took under this name, read-only; None where there is none any more."""
+        entry = self._root / "kept" / name
+        with (self._root / "locks" / name).open("ab") as lock:
+            _take(lock, fcntl.LOCK_SH, _nothing)
+            if not entry.exists():
+                yield None
+                return
+            os.utime(entry)
+            yield entry
+
+    def keep(self, name: str, folder: Path) -> None:
+        """Take a folder that was made here and can be made again, unless this name has one or is being looked at."""
+        entry, staged = self._root / "kept" / name, self._root / "arriving" / uuid.uuid4().hex
+        with (self._root / "locks" / name).open("ab") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            if entry.exists():
+                return
+            self.make_room(_bytes_of(folder))
+            try:
+                link_tree(folder, staged)
+                for path in staged.rglob("*"):
+                    if path.is_file():
+                        path.chmod(0o440)
+                staged.replace(entry)
+            finally:
+                _remove(staged)
+
+    def forget(self, name: str) -> None:
+        """Evict what was kept under this name, unless it is in use."""
+        self._evict(self._root / "kept" / name)
 
     def make_room(self, wanted_bytes: int) -> None:
         """Evict what was used longest ago, and is not in use, until `wanted_bytes` more fit below the limit."""
@@ -163,7 +200,7 @@ class Cache:
     def _entries(self) -> list[tuple[float, int, Path]]:
         """(last use, bytes, path) of each; one that another process evicts meanwhile is left out."""
         found = []
-        for path in [path for room in ("trees", "files") for path in (self._root / room).iterdir()]:
+        for path in [path for room in ROOMS for path in (self._root / room).iterdir()]:
             try:
                 found.append((path.stat().st_mtime, _bytes_of(path), path))
             except FileNotFoundError:

@@ -32,6 +32,7 @@ from worker.jobs_app import wait_until_migrated
 from worker.logs import log_plainly
 from worker.presence import Presence
 from worker.tidying import Tidying
+from worker.waiting import WAITING
 
 LOOK_SECONDS = 0.25  # between two looks at Redis for a stop or a reader that left, whatever the speed of tokens
 GRACE_SECONDS = 5.0  # of a shutdown, for the running answer to end by itself
@@ -161,9 +162,9 @@ def _threads(settings: Settings) -> int:
 
 
 def _set_environment(threads: int) -> None:
-    """Before torch is loaded. Spinning at barriers made everything six times slower beside a busy process."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    """Before torch is loaded."""
+    for name, value in WAITING.items():
+        os.environ.setdefault(name, value)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, str(threads))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -28,6 +28,7 @@ from worker.device_cap import cap_device_memory
 from worker.importing import importing
 from worker.jobdir import JobDir, Order, Outcome
 from worker.stop import Stop
+from worker.waiting import WAITING
 
 EXIT_ORPHANED = 70
 
@@ -86,9 +87,9 @@ def _stand_by(threads: int, device: str) -> Path:
 
 
 def _set_environment(threads: int, device: str) -> None:
-    """Before torch is loaded. Spinning at barriers made one step six times slower beside a busy process."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    """Before torch is loaded."""
+    for name, value in WAITING.items():
+        os.environ.setdefault(name, value)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
     # One device only: a Trainer that sees two would split each batch over both.

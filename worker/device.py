@@ -24,6 +24,11 @@ class DeviceFacts:
     total_bytes: int
     free_bytes: int
 
+    @property
+    def refuses_memory(self) -> bool:
+        """Whether asking for more than there is raises an error; on a CPU the system gives it, and ends who uses it."""
+        return self.name != "cpu"
+
 
 def device_facts(name: str) -> DeviceFacts:
     """Ask the device called `cpu` or `cuda:N`."""

@@ -4,6 +4,7 @@
     DIR/in/            inputs by name, read-only: base/ adapter/ and dataset versions (worker.data.source)
     DIR/events.jsonl   one `models.domain.progress` line per thing said, written by the child
     DIR/checkpoints/   step-00000040/ with manifest.json, complete as soon as the name exists
+    DIR/packed/        a quantised base by its dtype, for later trainings to find in in/packed/
     DIR/out/           the artefact, complete once outcome.json says succeeded
     DIR/outcome.json   Outcome, written last, by rename
     DIR/log.txt        stdout and stderr of the child
@@ -26,6 +27,8 @@ from models.domain.errors import AppError, Code
 from models.domain.job import CancelWish, JobKind
 from models.domain.progress import SAID, Said
 from models.domain.training import Spec
+
+PACKED = "packed"
 
 
 class Order(Spec):
@@ -61,6 +64,7 @@ class JobDir:
         self.root = root
         self.inputs = root / "in"
         self.checkpoints = root / "checkpoints"
+        self.packed = root / PACKED
         self.out = root / "out"
         self.log = root / "log.txt"
         self.events = root / "events.jsonl"

@@ -36,13 +36,22 @@ def load_base(base_dir: Path, quantisation: Quantisation, facts: DeviceFacts, dt
     The input and output embeddings and the norms are never quantised.
     """
     options: dict[str, Any] = {}
-    refusals = _refused_allocations(facts)
     if quantisation is not Quantisation.NONE:
         options["quantization_config"] = _packing(quantisation, dtype)
     pack_quickly()
+    return _loaded(base_dir, facts, dtype, options)
+
+
+def load_packed(folder: Path, facts: DeviceFacts, dtype: torch.dtype) -> PreTrainedModel:
+    """What `load_base` gave for a quantised base and `save_pretrained` wrote: the same weights, not packed again."""
+    return _loaded(folder, facts, dtype, {})
+
+
+def _loaded(folder: Path, facts: DeviceFacts, dtype: torch.dtype, options: dict[str, Any]) -> PreTrainedModel:
+    refusals = _refused_allocations(facts)
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            base_dir, dtype=dtype, device_map={"": facts.name}, local_files_only=True, trust_remote_code=False,
+            folder, dtype=dtype, device_map={"": facts.name}, local_files_only=True, trust_remote_code=False,
             use_safetensors=True, attn_implementation="sdpa", **options,
         )  # fmt: skip
     except (OSError, ValueError, KeyError) as error:

@@ -14,6 +14,7 @@ import psutil
 
 from models.infra.quiet import QUIET
 from worker.jobdir import JobDir
+from worker.waiting import WAITING
 
 KEPT = (
     "PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER",
@@ -94,7 +95,7 @@ def child_environment(home: Path, threads: int) -> dict[str, str]:
     environment |= {
         "HOME": str(home), "TMPDIR": str(scratch), "HF_HOME": str(scratch / "hf"),
         **QUIET,
-        "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "TOKENIZERS_PARALLELISM": "false",
+        **WAITING, "TOKENIZERS_PARALLELISM": "false",
         "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1",
     }  # fmt: skip
     root = Path(__file__).resolve().parents[1]

@@ -25,6 +25,8 @@ from models.infra.settings import Settings
 from worker.cache import link_tree
 from worker.jobdir import CheckpointManifest, JobDir, verify_checkpoint
 from worker.laying import Shelf, hub_token, lay_version
+from worker.packed import lay_packed, may_keep
+from worker.settling import scope_of
 from worker.sources import bring_source
 from worker.staging_data import stage_data
 
@@ -46,7 +48,7 @@ def stage(shelf: Shelf, job: Job, jobdir: JobDir) -> dict[str, Any]:
             token = lambda: hub_token(shelf, job.team_id)  # noqa: E731
             return bring_source(AddBaseSpec.model_validate(job.spec), jobdir, shelf.settings, token, shelf.watch)
         case JobKind.TRAIN:
-            return _stage_training(shelf, TrainingSpec.model_validate(job.spec), jobdir)
+            return _stage_training(shelf, job, TrainingSpec.model_validate(job.spec), jobdir)
         case JobKind.MERGE:
             return _stage_merge(shelf, MergeSpec.model_validate(job.spec), jobdir)
         case kind:
@@ -87,7 +89,7 @@ def _candidates(shelf: Shelf, job: Job, jobdir: JobDir) -> list[tuple[int, Calla
     return [(step, bring) for step, _, bring in found]
 
 
-def _stage_training(shelf: Shelf, spec: TrainingSpec, jobdir: JobDir) -> dict[str, Any]:
+def _stage_training(shelf: Shelf, job: Job, spec: TrainingSpec, jobdir: JobDir) -> dict[str, Any]:
     base = shelf.lease.read(lambda store: store.base(spec.base))
     training = shelf.lease.read(lambda store: store.file(spec.data.training_file))
     _check_usable(training, Code.INVALID_TRAINING_FILE)
@@ -100,7 +102,11 @@ def _stage_training(shelf: Shelf, spec: TrainingSpec, jobdir: JobDir) -> dict[st
         lay_version(shelf, mixed, jobdir.inputs / f"mixed-{place}")
     if spec.start_adapter is not None:
         _lay_start(shelf, spec.start_adapter, jobdir)
-    facts = {"base_name": base.name, "base_tree_sha256": base.tree_sha256}
+    lay_packed(shelf.cache, scope_of(job), spec.quantisation, base.tree_sha256, jobdir)
+    facts = {
+        "base_name": base.name, "base_tree_sha256": base.tree_sha256,
+        "keeps_packed": may_keep(shelf.settings, Shapes.model_validate(base.shapes).parameters),
+    }  # fmt: skip
     if spec.data.validation_file is None:
         return facts
     wanted = spec.data.validation_file

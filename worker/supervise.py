@@ -30,6 +30,7 @@ from worker.cache import Cache
 from worker.fetching import forget_dataset
 from worker.jobdir import JobDir, Order, Outcome, newest_valid_checkpoint
 from worker.lease import Lease
+from worker.packed import forget_packed, keep_packed
 from worker.settling import Made, refused_file, scope_of, store_result
 from worker.sources import forget_download
 from worker.spawn import Child, cores, spawn
@@ -95,6 +96,8 @@ def supervise(desk: Desk, job: Job, claimed_at: float) -> None:
             log.warning("lease lost", job=job.id, fence=job.fence, why=error.message)
     if desk.standby is not None and not desk.drain.is_set():
         desk.standby.prepare()
+    if state is JobState.SUCCEEDED:
+        keep_packed(desk.cache, scope_of(job), jobdir)
     _tidy(desk.settings, job, jobdir, state)
     seconds = round(time.monotonic() - began, 2)
     log.info("attempt ended", job=job.id, kind=job.kind, fence=job.fence, state=state, seconds=seconds)
@@ -303,6 +306,8 @@ class _Attempt:
         return state
 
     def _fail(self, error: AppError) -> JobState:
+        if error.code == Code.ADAPTER_REFUSED:
+            forget_packed(self._desk.cache, scope_of(self._job), self._jobdir)
         if error.code == Code.DISK_FULL:
             return self._give_back(error.message, HeldReason.DISK, error.facts.get("needed_bytes"))
         made = refused_file(self._desk.storage, self._job, self._jobdir, error)
@@ -329,7 +334,7 @@ class _Attempt:
 
 def _tidy(settings: Settings, job: Job, jobdir: JobDir, state: JobState | None) -> None:
     """Keep the log, the events and the outcome. Checkpoints stay on disk while the job may go on from them."""
-    for path in (jobdir.inputs, jobdir.out, jobdir.root / "tmp"):
+    for path in (jobdir.inputs, jobdir.out, jobdir.packed, jobdir.root / "tmp"):
         shutil.rmtree(path, ignore_errors=True)
     if state is not None and state.is_terminal:
         for checkpoints in jobdir.root.parent.glob("*/checkpoints"):

@@ -14,6 +14,7 @@ class Where(StrEnum):
 
     GATE = "when data is checked"
     START = "before the first step"
+    FIRST = "after the first step"
     TRAINING = "while it trains"
     PROOF = "before it is published"
     RESUME = "when it goes on"

@@ -22,7 +22,7 @@ from worker.train import run as story
 from worker.train.trainer import PlannedTrainer, training_arguments
 
 RECOMMENDED = learning_rate(ScheduleSpec(), 32)  # of the tiny base
-FIRST_STEP = "the first step would have a loss of"
+FIRST_STEP = "the first step learnt something else"
 
 
 # -- settings ---------------------------------------------------------------------------------------------------
@@ -97,7 +97,7 @@ def _masked(lab: Lab, change: Callable[[list[bool], Rendered], list[bool]], plan
 
 @fault(
     "Batches that mask the stop token",
-    where=Where.START,
+    where=Where.FIRST,
     how=How.STOPPED,
     says=FIRST_STEP,
     harm="pad == eos once more, this time inside the trainer: the loss looks right and no answer ends",
@@ -111,7 +111,7 @@ def batch_without_stop(lab: Lab, planted: bool) -> list[str]:
 
 @fault(
     "Batches that train the question too",
-    where=Where.START,
+    where=Where.FIRST,
     how=How.STOPPED,
     says=FIRST_STEP,
     harm="the model learns to ask, and half of every gradient is about it",
@@ -122,7 +122,7 @@ def batch_with_question(lab: Lab, planted: bool) -> list[str]:
 
 @fault(
     "A mask that is one token off",
-    where=Where.START,
+    where=Where.FIRST,
     how=How.STOPPED,
     says=FIRST_STEP,
     harm="the first token of an answer is never learnt, and what stands after its end is",
@@ -133,7 +133,7 @@ def shifted_mask(lab: Lab, planted: bool) -> list[str]:
 
 @fault(
     "Loss averaged per forward pass instead of per step",
-    where=Where.START,
+    where=Where.FIRST,
     how=How.STOPPED,
     says=FIRST_STEP,
     harm="a token of a short answer weighs many times one of a long answer, depending on how rows fall into passes",

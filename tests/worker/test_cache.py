@@ -144,3 +144,25 @@ def test_a_linked_tree_outlives_its_entry(tmp_path, storage):
     cache.make_room(10**15)
     assert not path.exists()
     assert (tmp_path / "job" / "in" / "base" / "deep" / "config.json").read_text() == "a"
+
+
+def test_what_is_kept_is_there_under_its_name_until_it_is_evicted_or_forgotten(tmp_path, storage):
+    cache, made = cache_of(tmp_path, storage), tmp_path / "made"
+    made.mkdir()
+    (made / "weights.bin").write_bytes(b"w" * MB)
+    with cache.using_kept("a" * 64) as path:
+        assert path is None
+    cache.keep("a" * 64, made)
+    cache.keep("a" * 64, made)
+    with cache.using_kept("a" * 64) as path:
+        assert path is not None and (path / "weights.bin").stat().st_size == MB
+        cache.forget("a" * 64)
+        cache.make_room(100 * MB)
+        assert path.exists()
+    cache.make_room(100 * MB)
+    with cache.using_kept("a" * 64) as path:
+        assert path is None
+    cache.keep("b" * 64, made)
+    cache.forget("b" * 64)
+    with cache.using_kept("b" * 64) as path:
+        assert path is None

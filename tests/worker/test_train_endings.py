@@ -12,8 +12,10 @@ from models.domain.memory import tokens_per_pass
 from models.domain.training import ScheduleSpec
 from tests.tiny import tiny_base
 from tests.training import conversations, losses, training_job
+from worker.device import DeviceFacts
 from worker.jobdir import newest_valid_checkpoint
 from worker.stop import Stop
+from worker.train.objective import Supervised
 from worker.train.plan import MicroBatch, plan_batches
 from worker.train.run import run
 
@@ -188,17 +190,68 @@ def test_a_resumed_training_stops_early_and_keeps_the_best_as_if_it_had_not_been
         assert (rest.out / path.name).read_bytes() == path.read_bytes(), path.name
 
 
-# -- the step before the first ----------------------------------------------------------------------------------
+# -- before the first step, and right after it ------------------------------------------------------------------
 
 
-def test_the_longest_batch_is_tried_with_its_optimiser_and_leaves_no_trace(tmp_path, base, monkeypatch):
+def test_where_memory_is_refused_the_largest_pass_is_tried_and_leaves_no_trace(tmp_path, base, monkeypatch):
     tried, untried = (training_job(tmp_path / name, base=base, weight_decay=0.1) for name in ("1", "2"))
-    run(tried, Stop())
-    monkeypatch.setattr("worker.train.run.take_no_step", lambda *_: None)
     run(untried, Stop())
+    monkeypatch.setattr(DeviceFacts, "refuses_memory", True)
+    run(tried, Stop())
     assert losses(tried) == losses(untried)
     for path in tried.out.iterdir():
         assert path.read_bytes() == (untried.out / path.name).read_bytes(), path.name
+
+
+def test_where_memory_is_refused_passes_are_halved_until_they_fit_and_that_is_said(tmp_path, base, monkeypatch):
+    right = Supervised.step
+
+    def with_room_for_two(self, passes, backward):
+        if any(len(one) > 2 for one in passes):
+            raise torch.OutOfMemoryError("no room for three rows")
+        return right(self, passes, backward)
+
+    monkeypatch.setattr(DeviceFacts, "refuses_memory", True)
+    monkeypatch.setattr(Supervised, "step", with_room_for_two)
+    jobdir = training_job(tmp_path, base=base, rows=conversations(16), batch_rows=8, micro_batch_rows=8)
+    trained(jobdir)
+    assert "going on with 2 rows per forward pass" in remarks(jobdir)
+
+
+def test_the_first_step_holds_the_longest_row_however_steps_are_cut():
+    lengths = [7, 9, 8, 40, 6, 5, 30, 7, 9, 10, 11, 12]
+    plans = [
+        plan_batches(lengths, epochs=2, batch_rows=4, micro=MicroBatch(rows=rows, tokens=tokens), seed=seed)
+        for rows in (1, 4) for tokens in (20, 999) for seed in range(5)
+    ]  # fmt: skip
+    assert all(3 in {row for one in plan.steps[0] for row in one} for plan in plans)
+    assert len({plan.sha256() for plan in plans}) == 5
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_the_bases_own_loss_is_measured_behind_the_first_step_with_what_was_there_before_it(tmp_path, base, steps):
+    """Also where the first attempt was stopped on that step, and measured nothing."""
+    settings = {"validation": conversations()[:4], "learning_rate": 0.1, "options": {"dropout": 0.1}}
+    still = training_job(tmp_path / "still", base=base, **settings | {"learning_rate": 1e-12})
+    control = training_job(tmp_path / "control", base=base, **settings)
+    trained(still), trained(control)
+    order = [one.type for one in control.said_since(0)[0] if one.type in ("step", "eval")]
+    assert order[:2] == ["step", "eval"]
+    measured = said(control, "eval")
+    assert measured[0].step == 0 and measured[0].loss_per_token == said(still, "eval")[0].loss_per_token
+    assert measured[1].loss_per_token != measured[0].loss_per_token
+    if steps:
+        half = training_job(tmp_path / "half", base=base, **settings)
+        assert run(half, StopAfter(half, steps)).status == "stopped" and said(half, "eval") == []
+        checkpoint, _ = newest_valid_checkpoint(half.checkpoints)
+        rest = training_job(
+            tmp_path / "rest", base=base, fence=2, resume_from=f"checkpoints/{checkpoint.name}", **settings
+        )
+        shutil.copytree(checkpoint, rest.checkpoints / checkpoint.name)
+        trained(rest)
+        assert [one.loss_per_token for one in said(rest, "eval")] == [one.loss_per_token for one in measured]
+        for path in control.out.iterdir():
+            assert (rest.out / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 def test_a_run_that_hardly_taught_anything_says_so_with_and_without_validation_rows(tmp_path, base):

@@ -32,7 +32,7 @@ def job(path, name, *, rows=None, validation=None, **changes):
     return training_job(
         path, rows=own[held_out:] if rows is None else rows,
         validation=own[:held_out] if validation is None else validation,
-        objective={"name": name}, **{"epochs": 3, "learning_rate": 0.003} | changes,
+        objective={"name": name}, **{"epochs": 4, "learning_rate": 0.003} | changes,
     )  # fmt: skip
 
 

@@ -36,12 +36,13 @@ FEWEST_ROWS = 10
 
 
 class TrainingFacts(BaseModel):
-    """What staging resolved: the base's public id and listing."""
+    """What staging resolved: the base's public id and listing, and whether its packed weights are worth keeping."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     base_name: str
     base_tree_sha256: Sha256
+    keeps_packed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,8 @@ change a gradient. Knows rendered rows and a model, not jobs.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 from weakref import WeakKeyDictionary
@@ -73,14 +74,16 @@ class TokenLoss:
         batch = batch_of([row]).to(self._causal.device)
         was_training = model.training
         model.eval()  # dropout would draw from the training's random state, and differ from pass to pass
-        with torch.no_grad():
-            head = cast(torch.nn.Module, self._causal.get_output_embeddings())
-            selected, whole = head(self._hidden(batch)).float(), self._whole_logits(batch)
+        head = cast(torch.nn.Module, self._causal.get_output_embeddings())
+        with torch.no_grad(), _hidden_states(self._causal) as seen:
+            whole = self._whole_logits(batch)
+            hidden = self._hidden(batch) if self._virtual is not None else seen[0][:, :-1][batch.trained[:, 1:]]
+            selected = head(hidden).float()
         # A base that computes NaN is not for us to judge: its first step fails, and says so.
         if torch.isfinite(whole).all():
             self.selects = torch.allclose(selected, whole, rtol=0.02, atol=0.02 * float(whole.abs().max()))
         # Each row must see the virtual tokens, and rows laid end to end have no place for them.
-        self.packs = self.selects and self._virtual is None and can_pack(self._causal, batch.ids[0])
+        self.packs = self.selects and self._virtual is None and can_pack(self._causal, batch.ids[0], seen[0][0])
         model.train(was_training)
         _FOUND[model] = self.packs, self.selects, self._causal.config._attn_implementation
 
@@ -120,6 +123,18 @@ class TokenLoss:
         width = batch.ids.shape[1]
         logits = self._model(input_ids=batch.ids, attention_mask=batch.attention, use_cache=False).logits[:, -width:]
         return logits[:, :-1][batch.trained[:, 1:]].float()
+
+
+@contextmanager
+def _hidden_states(model: PreTrainedModel) -> Iterator[list[torch.Tensor]]:
+    """Within, the last hidden states of every forward pass, (B, T, hidden)."""
+    seen: list[torch.Tensor] = []
+    decoder = cast(torch.nn.Module, model.get_decoder())
+    handle = decoder.register_forward_hook(lambda _, __, found: seen.append(found.last_hidden_state))
+    try:
+        yield seen
+    finally:
+        handle.remove()
 
 
 @dataclass(frozen=True, kw_only=True)

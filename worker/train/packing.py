@@ -55,8 +55,10 @@ def packed_hidden(model: PreTrainedModel, ids: torch.Tensor, row_lengths: tuple[
     return found.last_hidden_state[0]
 
 
-def can_pack(model: PreTrainedModel, ids: torch.Tensor) -> bool:
-    """Switch the model to this attention and try: does a row (ids, (T,)) come out behind another as it does alone?
+def can_pack(model: PreTrainedModel, ids: torch.Tensor, alone: torch.Tensor) -> bool:
+    """Switch the model to this attention and try: does a row (ids, (T,)) come out behind another as it does `alone`?
+
+    `alone`: the row's last hidden states with sdpa, (T, hidden).
 
     False, and the model as it was, where it does not: models with a memory beside attention, with positions of
     their own making, with other attention than sdpa. Everything but training goes on as with sdpa.
@@ -67,7 +69,7 @@ def can_pack(model: PreTrainedModel, ids: torch.Tensor) -> bool:
     model.eval()
     model.set_attn_implementation(ROW_BY_ROW)
     try:
-        is_exact = _comes_out_alike(model, ids)
+        is_exact = _comes_out_alike(model, ids, alone)
     except (TypeError, ValueError, RuntimeError, IndexError):
         is_exact = False  # it takes no such input, which each architecture says in its own way
     if not is_exact:
@@ -76,10 +78,9 @@ def can_pack(model: PreTrainedModel, ids: torch.Tensor) -> bool:
     return is_exact
 
 
-def _comes_out_alike(model: PreTrainedModel, ids: torch.Tensor) -> bool:
+def _comes_out_alike(model: PreTrainedModel, ids: torch.Tensor, alone: torch.Tensor) -> bool:
     length = len(ids)
     with torch.no_grad():
-        alone = model.get_decoder()(input_ids=ids[None], use_cache=False).last_hidden_state[0]  # (T, hidden)
         behind = packed_hidden(model, torch.cat([ids.flip(0), ids]), (length, length))[length:]
     tolerance = (1e-4 if alone.dtype == torch.float32 else 0.03) * alone.abs().max()
     return bool(torch.isfinite(alone).all() and (behind - alone).abs().max() <= tolerance)

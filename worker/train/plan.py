@@ -1,7 +1,8 @@
 """Plans every batch of every epoch before the first step, from lengths and a seed. Draws no random numbers.
 
-All epochs are one list, so a resumed training counts steps and nothing else. A stock trainer takes the number of
-steps from the first epoch's batches and has trained 54 of 58.
+The first step holds the longest row of its epoch: what does not fit ends the run at once, not hours in. All epochs are
+one list, so a resumed training counts steps and nothing else. A stock trainer takes the number of steps from the first
+epoch's batches and has trained 54 of 58.
 """
 
 import hashlib
@@ -44,6 +45,8 @@ def plan_batches(
 ) -> Plan:  # fmt: skip
     """Every row once an epoch, in an order of its own each epoch; rows of a step sorted by length to save padding.
 
+    In the first epoch the step with the longest row changes places with the first one, however steps are cut.
+
     `steps` takes the place of `epochs`: so many, the last epoch cut short. `batch_tokens` takes the place of
     `batch_rows`: each epoch has as many steps as `estimate.steps_per_epoch` says, of about equally many tokens.
     """
@@ -57,6 +60,11 @@ def plan_batches(
         else:
             parts = _in_parts(order, lengths, per_epoch)
         planned += [_cut(part, lengths, micro) for part in parts[: total - len(planned)]]
+        if epoch == 0:
+            longest = max(
+                range(len(planned)), key=lambda step: max(lengths[row] for one in planned[step] for row in one)
+            )
+            planned[0], planned[longest] = planned[longest], planned[0]
     return Plan(steps=tuple(planned), steps_per_epoch=per_epoch)
 
 
@@ -68,6 +76,10 @@ def cut_rows(lengths: Sequence[int], micro: MicroBatch) -> tuple[MicroRows, ...]
 def _draw(seed: int, epoch: int, row: int) -> bytes:
     """A hash orders the rows: the same on every machine and library version, which `random` does not promise."""
     return hashlib.sha256(f"{seed}/{epoch}/{row}".encode()).digest()
+
+
+def _longest_row(step: tuple[MicroRows, ...], lengths: Sequence[int]) -> int:
+    return max(lengths[row] for one in step for row in one)
 
 
 def _in_parts(order: Sequence[int], lengths: Sequence[int], parts: int) -> list[list[int]]:

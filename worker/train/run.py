@@ -27,10 +27,13 @@ from models.domain.progress import PhaseBegan, Progressed, Remarked
 from models.domain.training import Quantisation
 from worker.device import bytes_below_peak, cpu_model, dtype_name, give_back_memory, peak_memory_bytes
 from worker.jobdir import JobDir, Outcome
-from worker.loading import WEIGHTS, load_base
+from worker.loading import WEIGHTS
 from worker.stop import Stop
 from worker.train.adapter import check_float32, fresh_adapter, save_adapter, save_manifest, save_trained
+from worker.train.base import base_to_train
 from worker.train.checkpoints import Story, check_same, resumed, seal, stage
+from worker.train.dead_tokens import dead_token_remarks
+from worker.train.first_step import check_first_step
 from worker.train.inputs import Rows, read_inputs
 from worker.train.loss import MeanLoss
 from worker.train.moved import Before
@@ -42,7 +45,6 @@ from worker.train.references import measure_references, read_references, use_ref
 from worker.train.results import figures, manifest_of
 from worker.train.samples import Sampler
 from worker.train.setting import Setting, set_up
-from worker.train.start_checks import start_remarks
 from worker.train.trainer import PlannedSteps, PlannedTrainer, take_no_step, training_arguments
 from worker.train.watcher import Watcher
 from worker.unpacked import unpacked
@@ -130,7 +132,9 @@ def _fit(setting: Setting, rows: Rows, now: datetime, before: tuple[Path, Story]
     """Load, plan and train; save the adapter unless a stop without the wish to keep it came first."""
     jobdir, schedule = setting.jobdir, setting.spec.schedule
     _begin(jobdir, Phase.LOADING)
-    base = load_base(setting.base, setting.spec.quantisation, setting.device, setting.dtype)
+    base = base_to_train(
+        jobdir, setting.spec.quantisation, setting.device, setting.dtype, keeps=setting.facts.keeps_packed
+    )
     model = fresh_adapter(base, setting.spec.method, setting.shapes, schedule.seed, setting.start)
     if schedule.gradient_checkpointing:
         base.activation_checkpointing_enable({"use_reentrant": False})
@@ -145,6 +149,7 @@ def _fit(setting: Setting, rows: Rows, now: datetime, before: tuple[Path, Story]
         story = before[1].model_copy(update={"micro_rows": micro.rows, "micro_tokens": micro.tokens}, deep=True)
         if (before[0] / BEST).exists():
             shutil.copytree(before[0] / BEST, jobdir.root / BEST, dirs_exist_ok=True)
+    untrained = Before(model)
     watcher = Watcher(
         jobdir, stop, plan=plan, schedule=schedule, story=story,
         evaluate=_evaluation(objective, rows, micro),
@@ -154,6 +159,8 @@ def _fit(setting: Setting, rows: Rows, now: datetime, before: tuple[Path, Story]
         keep=lambda: save_trained(model, jobdir.root / BEST / WEIGHED, setting.facts.base_name),
         peak=lambda: peak_memory_bytes(setting.device.name),
         measuring=lambda: _measuring(setting, model),
+        look=lambda: _look(setting, rows, model, trainer),
+        at_start=lambda: untrained.put_back(model),
     )  # fmt: skip
     trainer = PlannedTrainer(
         model, _arguments(setting, len(plan.steps)),
@@ -162,9 +169,8 @@ def _fit(setting: Setting, rows: Rows, now: datetime, before: tuple[Path, Story]
     )  # fmt: skip
     check_float32(model)
     _begin(jobdir, Phase.TRAINING)
-    for remark in start_remarks(trainer, model, rows, setting.dtype):
+    for remark in dead_token_remarks(base, rows.training.used_tokens, rows.tokenizer):
         jobdir.say(Remarked(level="warn", text=remark))
-    untrained = Before(model)
     if before is not None:
         trainer.load(before[0])
     watcher.begin(0 if before is None else int(before[0].name.removeprefix("step-")))
@@ -207,12 +213,15 @@ def _micro_batch(setting: Setting, before: Story | None) -> MicroBatch:
 
 
 def _plan_that_fits(setting: Setting, rows: Rows, micro: MicroBatch, model: PeftModel) -> tuple[Plan, MicroBatch]:
-    """Take the step of the plan's largest forward pass, without its length, and undo it; halve until it fits.
+    """Where a device refuses memory, take the plan's largest forward pass as a step that moves nothing; halve until it
+    fits. A CPU refuses none: there the first step, which holds the longest row, ends the process, and the next halves.
 
-    Raises torch.OutOfMemoryError where even one row does not.
+    Raises torch.OutOfMemoryError where even one row does not fit.
     """
     for _ in range(setting.order.halvings):
         micro = _halved(setting, rows, micro)
+    if not setting.device.refuses_memory:
+        return _plan(setting, rows, micro), micro
     arguments = _arguments(setting, 1)
     while True:
         plan = _plan(setting, rows, micro)
@@ -326,6 +335,14 @@ def _measuring(setting: Setting, model: PeftModel) -> AbstractContextManager[boo
     if setting.spec.quantisation is not Quantisation.NONE and setting.device.name == "cpu":
         give_back_memory(setting.device.name)
     return unpacked(model, setting.dtype, bytes_below_peak(setting.device.name))
+
+
+def _look(setting: Setting, rows: Rows, model: PeftModel, trainer: PlannedTrainer) -> None:
+    """Raises JobFailed with code `mask` where the trainer's step learns something else than the rows' answers."""
+    if rows.pairs is None:  # the second computation knows the likelihood of answers alone
+        check_first_step(
+            model, rows.training, rows.lengths, setting.dtype, lambda passes: trainer.training_step(model, passes)
+        )
 
 
 def _evaluation(objective: Objective, rows: Rows, micro: MicroBatch) -> Callable[[], MeanLoss] | None:

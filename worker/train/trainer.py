@@ -141,6 +141,12 @@ class PlannedTrainer(Trainer):
     def _check_finite(self, what: str, value: float) -> None:
         if value != value or value in (float("inf"), float("-inf")):
             step = self.state.global_step + 1
+            if step == 1 and what == "loss":
+                raise JobFailed(
+                    f"the loss before the first step is {value}, not a number to learn from: nothing was trained yet, "
+                    "so it is the base that computes none. Import the base again; on a GPU, try fp32.",
+                    code=Code.NOT_FINITE, step=0,
+                )  # fmt: skip
             raise JobFailed(
                 f"the {what} of step {step} is {value}, not a number to learn from; nothing after step {step - 1} is "
                 "kept. Try a third of the learning rate or a longer warm-up, or look at the rows of that step.",

@@ -26,7 +26,9 @@ class Watcher:
 
     `sample` is told the step after an evaluation; it says what the model answers, and never raises. `keep` puts the
     adapter of the best evaluation so far aside. `peak` is the memory taken so far. `measuring` surrounds evaluation and
-    sample: a room in which the model may compute differently held, to the same numbers.
+    sample: a room in which the model may compute differently held, to the same numbers. `look` is called after the
+    first step that is taken here, and raises where it learnt something else. `at_start` is a room in which the model is
+    what it was before step 1; its loss and answers are measured when that step is done, which need not wait for them.
     """
 
     def __init__(
@@ -42,9 +44,12 @@ class Watcher:
         keep: Callable[[], None],
         peak: Callable[[], int | None],
         measuring: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        look: Callable[[], None],
+        at_start: Callable[[], AbstractContextManager[Any]],
     ) -> None:
         self.story, self._sample, self._keep, self._peak = story, sample, keep, peak
-        self._measuring = measuring
+        self._measuring, self._look, self._at_start = measuring, look, at_start
+        self._has_looked = False
         self._schedule = schedule
         self._jobdir, self._stop, self._plan, self._evaluate = jobdir, stop, plan, evaluate
         self._total = len(plan.steps)
@@ -54,12 +59,14 @@ class Watcher:
         self._save_every = schedule.save_every or plan.steps_per_epoch
 
     def begin(self, step: int) -> None:
-        """The base's own loss, before the first step. `step` is what a resumed training has taken already.
+        """`step` is what a resumed training has taken already.
 
         A stop that fell on an evaluation left it out; it is made up for, so that nothing depends on the interruption.
         """
-        if not self.story.losses or (step and self._is_due(step) and self.story.losses[-1][0] != step):
-            self._measure(step)
+        if step:
+            self._measure_start()
+            if self.story.losses and self._is_due(step) and self.story.losses[-1][0] != step:
+                self._measure(step)
         if self._evaluate is None and step == 0 and (self._schedule.early_stopping or self._schedule.keep_best):
             self._warn("no rows are held back for validation, so no evaluation says when to stop or which was best.")
 
@@ -87,10 +94,14 @@ class Watcher:
             )
         )
         self._warn(story.course.add(figures.step, figures.loss_per_token))
+        if not self._has_looked:
+            self._look()
+            self._has_looked = True
         is_last = figures.step == self._total
         if self._stop.asked():
             # No evaluation: whoever asked waits seconds, not minutes.
             return Wish(save=True, stop=True)
+        self._measure_start()
         if self._is_due(figures.step):
             self._measure(figures.step)
             if story.improvement.stopped_at is not None:
@@ -139,6 +150,12 @@ class Watcher:
 
     def saved(self, step: int, directory: str) -> None:
         self._jobdir.say(CheckpointSaved(step=step, directory=directory))
+
+    def _measure_start(self) -> None:
+        """The base's own loss, once."""
+        if self._evaluate is not None and not self.story.losses:
+            with self._at_start():
+                self._measure(0)
 
     def _measure(self, step: int) -> None:
         if self._evaluate is None:
