@@ -144,7 +144,8 @@ def memory(
 
     base: every weight in the compute dtype (`compute_bytes` each); where quantised, linear layers but the head by
         WEIGHT_BYTES; and WORKING_WEIGHTS of the largest layer;
-    trained: float32 weight and gradient of every trained parameter, and the moments of `optimiser`;
+    trained: float32 weight and gradient of every trained parameter, the moments of `optimiser`, and on a CPU the
+        weights from before the first step (worker/train/moved.py);
     activations: tokens x what `kept_widths` says, and WORKING_ROWS of the widest layer; with `is_checkpointing` the
         input of every layer (arXiv:1604.06174) and all of one. Attention keeps no (tokens, tokens);
     logits: LOGIT_COPIES of one chunk, and the gradient at the trained tokens;
@@ -154,18 +155,24 @@ def memory(
     """
     linear = [module for module in shapes.modules if module.kind == "linear" and not is_head(module)]
     widest = max((max(one.shape) for one in linear), default=0)
-    kept = {width: float(count) for width, count in kept_widths(shapes, adapters).items()}
+    is_light = device == "cpu" and compute_bytes == 4
+    kept = {width: float(count) for width, count in kept_widths(shapes, adapters, is_light=is_light).items()}
     if is_checkpointing:
         kept = {width: count / max(1, shapes.layers) for width, count in kept.items()}
         kept[shapes.hidden_size] = kept.get(shapes.hidden_size, 0) + shapes.layers
     kept[widest] = kept.get(widest, 0) + WORKING_ROWS
     logits = min(round(tokens * trained_share) * shapes.vocabulary, CHUNK_ENTRIES)
-    looking = LOOKED_AT * shapes.vocabulary * 4 * LOOKED_AT_COPIES + adapters.trainable * 4 * LOOKED_AT_GRADIENTS
+    trained_bytes = adapters.trainable * (8 + MOMENT_BYTES[optimiser] + (4 if device == "cpu" else 0))
+    looking = (
+        trained_bytes
+        + LOOKED_AT * shapes.vocabulary * 4 * LOOKED_AT_COPIES
+        + adapters.trainable * 4 * LOOKED_AT_GRADIENTS
+    )
     weights, working = _base_bytes(shapes, linear, quantisation, compute_bytes)
     loading = weights + shapes.parameters * FILE_BYTES if device == "cpu" else 0
     return MemoryEstimate(
         base_bytes=round(weights + working),
-        trained_bytes=adapters.trainable * (8 + MOMENT_BYTES[optimiser]),
+        trained_bytes=trained_bytes,
         activation_bytes=round(
             sum(count * _held_bytes(tokens * width * compute_bytes, device) for width, count in kept.items())
         ),
@@ -175,19 +182,21 @@ def memory(
     )
 
 
-def kept_widths(shapes: Shapes, adapters: Adapters) -> Counter[int]:
+def kept_widths(shapes: Shapes, adapters: Adapters, *, is_light: bool = False) -> Counter[int]:
     """The tensors that wait for the backward pass, in all layers together: how many there are of each width.
 
     A block (attention, MLP) is the linear layers below one name: some read its input, one writes into the residual
     stream. Kept are all their outputs (rotated queries and keys, values, gate, up, the two sums of the stream), what
-    the writing one is given, once more as the factor it came of, and what adapted layers are given.
+    the writing one is given, once more as the factor it came of, and what adapted layers are given. `is_light`: gated
+    units compute that factor again (worker/methods/layers.py).
     """
     kept: Counter[int] = Counter()
     for layers in _blocks(shapes).values():
         writing = max(layers, key=lambda one: (one.shape[0] == shapes.hidden_size, one.shape[1]))
         reading = [one for one in layers if one is not writing]
         kept.update(one.shape[0] for one in layers)
-        kept.update([writing.shape[1]] if reading else [])
+        is_computed_again = is_light and any(one.name.endswith(".gate_proj") for one in reading)
+        kept.update([writing.shape[1]] if reading and not is_computed_again else [])
         for group in (reading, [writing]):
             kept.update(_given(group, adapters))
         adapted = [one for one in layers if one.name in adapters.ranks]

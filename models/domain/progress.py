@@ -137,9 +137,11 @@ SAID: TypeAdapter[Said] = TypeAdapter(Said)
 def seconds_left(done: int, total: int, recent: Sequence[tuple[int, datetime]], now: datetime) -> float | None:
     """Until `total` at the pace of the `recent` (step, when it was done) of one attempt; None: nothing to go by.
 
-    Evaluations and saves between steps count, as they will come again. A step that takes longer than the pace makes
+    Evaluations and saves between steps count, as they will come again; not so what lies between step 1 and 2, where
+    the base itself is measured (ADR 0011). A step that takes longer than the pace makes
     the answer stand still, never negative; clocks of two machines may differ.
     """
+    recent = [one for one in recent if one[0] > 1]
     if len(recent) < 2 or done >= total:
         return None
     (first_step, first_at), (last_step, last_at) = recent[0], recent[-1]

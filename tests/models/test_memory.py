@@ -73,6 +73,12 @@ def test_a_layer_of_a_llama_keeps_what_autograd_saves_of_it():
     assert sum(width * count for width, count in kept.items()) == 30 * of_a_layer
 
 
+def test_a_gated_unit_that_computes_again_keeps_one_tensor_less():
+    ranks = {one.name: 16 for one in SMOLLM2.modules if one.kind == "linear"}
+    plain, light = (kept_widths(SMOLLM2, Adapters(trainable=0, ranks=ranks), is_light=one) for one in (False, True))
+    assert plain - light == {1536: 30}
+
+
 def test_layers_without_an_adapter_keep_no_input():
     attention = {one.name: 16 for one in SMOLLM2.modules if "self_attn" in one.name}
     less = kept_widths(SMOLLM2, Adapters(trainable=0, ranks=attention))
@@ -90,7 +96,7 @@ def test_dropout_and_dora_keep_more_than_plain_lora(way):
 def test_every_setting_that_saves_memory_lowers_the_estimate():
     usual = needed(spec(options={"rank": 32}))
     assert needed(spec(options={"rank": 8})) < usual
-    assert needed(spec(options={"rank": 32}, gradient_checkpointing=True)) < 0.6 * usual
+    assert needed(spec(options={"rank": 32}, gradient_checkpointing=True)) < 0.65 * usual
     assert needed(spec(options={"rank": 32}, micro_batch_rows=1)) < usual
     assert needed(spec(options={"rank": 32}, max_length=256)) < usual
 

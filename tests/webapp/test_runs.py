@@ -272,10 +272,12 @@ def steps(*done_at: tuple[int, float]) -> list[tuple[int, datetime]]:
 @pytest.mark.parametrize(
     ("recent", "after", "expected"),
     [
-        (steps((1, 0), (11, 20)), 20, 178),  # 89 steps at 2 s
-        (steps((1, 0), (11, 20)), 21, 177),  # one second later
-        (steps((1, 0), (11, 20)), 500, 176),  # a step that hangs: it stands still
-        (steps((1, 0), (11, 20)), -500, 178),  # this machine's clock is behind the worker's
+        (steps((2, 0), (11, 18)), 18, 178),  # 89 steps at 2 s
+        (steps((2, 0), (11, 18)), 19, 177),  # one second later
+        (steps((2, 0), (11, 18)), 500, 176),  # a step that hangs: it stands still
+        (steps((2, 0), (11, 18)), -500, 178),  # this machine's clock is behind the worker's
+        (steps((1, -90), (2, 0), (11, 18)), 18, 178),  # behind step 1 the base is measured, once
+        (steps((1, 0), (2, 10)), 10, None),
         (steps((11, 20)), 20, None),
         (steps((11, 20), (11, 20)), 20, None),
         ([], 0, None),

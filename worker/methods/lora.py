@@ -22,7 +22,7 @@ from worker.quantised import unpacked_4bit
 
 # Fold from so many tokens on, as a multiple of in·out / (in + out), where both forms have equally many thin
 # multiplications to do: measured, see docs/performance.md.
-FOLD_FROM = 1.3
+FOLD_FROM = 2.4
 UNPACKED = "unpacked_weight"  # where a quantised layer holds its dense weight for a while (`worker.unpacked`)
 
 
@@ -34,7 +34,7 @@ class _Product(torch.autograd.Function):
         ctx: Any, x: torch.Tensor, a: torch.Tensor, b: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None,
         scale: float,
     ) -> torch.Tensor:  # fmt: skip
-        inner = (x @ a.to(x.dtype).T) * scale  # (N, rank)
+        inner = linear(x, a.to(x.dtype)) * scale  # (N, rank)
         ctx.save_for_backward(x, a, b, inner)
         # Not through save_for_backward, which would lose the quantisation state that hangs on the parameter.
         ctx.weight, ctx.scale = weight, scale
@@ -47,7 +47,7 @@ class _Product(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (grad,) = grads  # (N, out)
         x, a, b, inner = ctx.saved_tensors
-        outer = (grad @ b.to(grad.dtype)) * ctx.scale  # (N, rank)
+        outer = linear(grad, b.to(grad.dtype).T) * ctx.scale  # (N, rank)
         grad_x = None
         if ctx.needs_input_grad[0]:
             weight = _dense(ctx.weight, grad.dtype)
@@ -55,8 +55,8 @@ class _Product(torch.autograd.Function):
                 grad_x = linear(grad, weight.T).addmm_(outer, a.to(grad.dtype))  # (N, in)
             else:
                 grad_x = torch.addmm(outer @ a.to(grad.dtype), grad, weight)
-        grad_a = (outer.T @ x).to(a.dtype) if ctx.needs_input_grad[1] else None
-        grad_b = (grad.T @ inner).to(b.dtype) if ctx.needs_input_grad[2] else None
+        grad_a = linear(outer.T, x.T).to(a.dtype) if ctx.needs_input_grad[1] else None
+        grad_b = linear(inner.T, grad.T).T.to(b.dtype) if ctx.needs_input_grad[2] else None
         return grad_x, grad_a, grad_b, None, None, None
 
 
@@ -78,8 +78,8 @@ class _Folded(torch.autograd.Function):
         x, a, b = ctx.saved_tensors
         # Summed again rather than kept: the sums of all layers are a second model in memory.
         grad_x = linear(grad, _sum(ctx.weight, a, b, ctx.scale).T) if ctx.needs_input_grad[0] else None  # (N, in)
-        grad_a = ((grad @ b) * ctx.scale).T @ x if ctx.needs_input_grad[1] else None
-        grad_b = grad.T @ ((x @ a.T) * ctx.scale) if ctx.needs_input_grad[2] else None
+        grad_a = linear(linear(grad, b.T).T, x.T).mul_(ctx.scale) if ctx.needs_input_grad[1] else None
+        grad_b = linear(linear(x, a).T, grad.T).mul_(ctx.scale).T if ctx.needs_input_grad[2] else None
         return grad_x, grad_a, grad_b, None, None, None
 
 

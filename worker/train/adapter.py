@@ -20,6 +20,7 @@ from models.domain.training import MethodChoice, Spec
 from worker.jobdir import write_atomically
 from worker.loading import MANIFEST, WEIGHTS
 from worker.methods import begin
+from worker.methods.layers import lighten
 from worker.methods.lora import fuse
 from worker.methods.virtual import has_virtual_tokens, save_state
 from worker.train.starting import put_weights
@@ -75,6 +76,7 @@ def fresh_adapter(
         put_weights(adapted, start)
     check_float32(adapted)
     fuse(adapted)
+    lighten(adapted)
     return adapted
 
 
