@@ -56,6 +56,7 @@ def homes(tmp_path_factory):
         text_base(home / "base", kind, pieces="words" if name == "words" else "bytes", template=template)
         rows = [*special_rows().values(), *sample_rows()[::16], *([UNICODE] if name != "words" else [])]
         write_source(home / "train", rows)
+        trained_on(home)  # prepares the rows, as a training of a file that nobody has checked does
         homes[name] = home
     return homes
 
