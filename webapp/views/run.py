@@ -182,7 +182,7 @@ def _no_samples(run: RunSeen) -> str:
         return "No rows are held out in this run, so there is no question to sample."
     if JobState(run.row.state) in TERMINAL:
         return "This run took no samples."
-    return "The first sample comes with the first evaluation, before step 1: what the base itself answers."
+    return "The first sample comes when step 1 is done: what the model answered before it."
 
 
 def _question(run: RunSeen) -> str:
