@@ -54,7 +54,7 @@ def test_a_run_moves_while_one_looks_survives_a_lost_connection_and_stops_when_a
 
     # what the model says, from the base's own answer on; what was unfolded stays so
     samples = page.locator('[data-key="samples"]')
-    expect(samples).to_contain_text("The first sample comes with the first evaluation")
+    expect(samples).to_contain_text("The first sample comes when step 1 is done")
     run.say(*(sampled(step, HOSTILE) for step in (0, 5, 10, 15)))
     expect(samples.locator('[data-key="answer-0-15"]')).to_contain_text(HOSTILE)
     expect(samples).to_contain_text("Expected")

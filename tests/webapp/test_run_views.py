@@ -306,10 +306,10 @@ def test_what_a_model_says_is_never_markup():
 @pytest.mark.parametrize(
     ("data", "changed", "words"),
     [
-        ({}, {}, "The first sample comes with the first evaluation, before step 1"),
+        ({}, {}, "The first sample comes when step 1 is done"),
         ({"sample_rows": 0}, {}, "Samples are switched off for this run."),
         ({"validation_fraction": 0}, {}, "No rows are held out in this run"),
-        ({"validation_fraction": 0, "validation_file": "file-2"}, {}, "The first sample comes with"),
+        ({"validation_fraction": 0, "validation_file": "file-2"}, {}, "The first sample comes when"),
         ({}, {"state": "failed"}, "This run took no samples."),
     ],
 )
