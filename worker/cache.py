@@ -106,7 +106,12 @@ class Cache:
             yield entry
 
     def keep(self, name: str, folder: Path) -> None:
-        """Take a folder that was made here and can be made again, unless this name has one or is being looked at."""
+        """Take a folder that was made here and can be made again, unless this name has one or is being looked at.
+
+        One with a symbolic link in it is not taken: it may lead anywhere.
+        """
+        if folder.is_symlink() or any(path.is_symlink() for path in folder.rglob("*")):
+            return
         entry, staged = self._root / "kept" / name, self._root / "arriving" / uuid.uuid4().hex
         with (self._root / "locks" / name).open("ab") as lock:
             try:

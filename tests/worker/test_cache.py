@@ -166,3 +166,13 @@ def test_what_is_kept_is_there_under_its_name_until_it_is_evicted_or_forgotten(t
     cache.forget("b" * 64)
     with cache.using_kept("b" * 64) as path:
         assert path is None
+
+
+def test_a_folder_with_a_link_in_it_is_not_kept(tmp_path, storage):
+    cache, made = cache_of(tmp_path, storage), tmp_path / "made"
+    made.mkdir()
+    (tmp_path / "secret").write_text("s")
+    (made / "weights.bin").symlink_to(tmp_path / "secret")
+    cache.keep("a" * 64, made)
+    with cache.using_kept("a" * 64) as path:
+        assert path is None
