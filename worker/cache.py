@@ -112,7 +112,7 @@ class Cache:
         """
         if folder.is_symlink() or any(path.is_symlink() for path in folder.rglob("*")):
             return
-        entry, staged = self._root / "kept" / name, self._root / "arriving" / uuid.uuid4().hex
+        entry = self._root / "kept" / name
         with (self._root / "locks" / name).open("ab") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -121,14 +121,7 @@ class Cache:
             if entry.exists():
                 return
             self.make_room(_bytes_of(folder))
-            try:
-                link_tree(folder, staged)
-                for path in staged.rglob("*"):
-                    if path.is_file():
-                        path.chmod(0o440)
-                staged.replace(entry)
-            finally:
-                _remove(staged)
+            self._arrive(entry, lambda staged: _take_over(folder, staged))
 
     def forget(self, name: str) -> None:
         """Evict what was kept under this name, unless it is in use."""
@@ -241,6 +234,14 @@ def link_tree(source: Path, destination: Path) -> None:
     for path in sorted(source.rglob("*")):
         if path.is_file():
             link_or_copy(path, destination / path.relative_to(source))
+
+
+def _take_over(source: Path, staged: Path) -> None:
+    """`link_tree`, and nothing of it can be written any more by accident."""
+    link_tree(source, staged)
+    for path in staged.rglob("*"):
+        if path.is_file():
+            path.chmod(0o440)
 
 
 def _linked(source: Path, destination: Path) -> bool:

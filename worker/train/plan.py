@@ -61,9 +61,7 @@ def plan_batches(
             parts = _in_parts(order, lengths, per_epoch)
         planned += [_cut(part, lengths, micro) for part in parts[: total - len(planned)]]
         if epoch == 0:
-            longest = max(
-                range(len(planned)), key=lambda step: max(lengths[row] for one in planned[step] for row in one)
-            )
+            longest = max(range(len(planned)), key=lambda step: _longest_row(planned[step], lengths))
             planned[0], planned[longest] = planned[longest], planned[0]
     return Plan(steps=tuple(planned), steps_per_epoch=per_epoch)
 
