@@ -3,9 +3,11 @@
     make bench-train, or: python -m benchmarks.train [--base FOLDER] [--rounds 20] [--parts fp32 nf4 memory] [--busy]
 
 Every side trains the same rows in a process of its own; they take their steps in turns, so that whatever else the
-machine does meets all of them. Rows: the sample datasets, short answers. Needs `pip install -e '.[bench]'`, two cores
-for itself and about 16 GB. Refuses to start while another process uses more than 20 % of a core; with --busy it
-starts, and says so in benchmarks/train.json. Each side's work is described in benchmarks/train_side.py.
+machine does meets all of them. Rows: the sample datasets, short answers, each behind the system message that the
+base's template writes; a side of its own shows Tuneroom where rows have no such beginning in common. Needs
+`pip install -e '.[bench]'`, two cores for itself and about 16 GB. Refuses to start while another process uses more than
+20 % of a core; with --busy it starts, and says so in benchmarks/train.json. Each side's work is described in
+benchmarks/train_side.py.
 """
 
 import argparse
@@ -28,7 +30,8 @@ import psutil
 RESULT = Path(__file__).with_suffix(".json")
 ROWS_PER_STEP, WARM_ROUNDS = 8, 2
 BUSY_SHARE = 0.2  # of a core
-SIDES = ("tuneroom", "trainer", "trl", "trl-packed", "products")
+APART = "tuneroom-apart"  # every row by itself, as if rows had no beginning in common
+SIDES = ("tuneroom", APART, "trainer", "trl", "trl-packed", "products")
 NAMES = {"fp32": "lora-fp32", "nf4": "nf4"}
 QUANTISATION = {"fp32": "none", "nf4": "nf4"}
 
@@ -129,16 +132,20 @@ def speed(base: Path, rows: list[dict], part: str, rounds: int, folder: Path) ->
     name, ours = NAMES[part], pace["tuneroom"]
     pairs = [("trainer", "trainer"), ("trl", "trl"), ("trl packed", "trl-packed")]
     lines = [f"{name} vs {label} {pace[side] / ours:.2f}x" for label, side in pairs]
-    off = _difference(said["tuneroom"], said["trainer"], rounds)
+    apart = ", rows apart"
+    lines += [f"{name}{apart} vs {label} {pace[side] / pace[APART]:.2f}x" for label, side in pairs]
+    off = max(_difference(said[side], said["trainer"], rounds) for side in ("tuneroom", APART))
     lines += [
         f"{name} tokens/s {1 / ours:.0f}",
         f"{name} share of sgemm {pace['products'] / ours:.2f}x",
+        f"{name}{apart} share of sgemm {pace['products'] / pace[APART]:.2f}x",
         f"{name} loss against trainer {off:.1e} relative, the most of {rounds} steps",
     ]
     return {
         "lines": lines, "rounds": rounds, "rows_per_step": ROWS_PER_STEP, "useful_tokens_per_second":
         {side: round(1 / seconds, 1) for side, seconds in pace.items()},
         "ratio_by_cpu_seconds": {side: round(cpu[side] / cpu["tuneroom"], 3) for side in SIDES},
+        "ratio_by_cpu_seconds_rows_apart": {side: round(cpu[side] / cpu[APART], 3) for side in SIDES},
         "largest_relative_loss_difference": off, "padding": _padding(file),
     }  # fmt: skip
 

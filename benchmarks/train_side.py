@@ -2,9 +2,10 @@
 
     python -m benchmarks.train_side SIDE BASE ROWS [--quantisation nf4] [--checkpointing] [--device cuda:0 --dtype bf16]
 
-SIDE is tuneroom, trainer (transformers' Trainer + PEFT, padded batches), trl (SFTTrainer), trl-packed, unsloth, or
-products: the bare matrix products of the same step by torch's own sgemm. ROWS is JSON, a list of steps of rows, each
-{"ids": [...], "start": first trained token}. Reads a line from stdin before each step, writes one of JSON after it.
+SIDE is tuneroom, tuneroom-apart (each row by itself: no beginning in common is shared), trainer (transformers' Trainer
++ PEFT, padded batches), trl (SFTTrainer), trl-packed, unsloth, or products: the bare matrix products of the same step
+by torch's own sgemm. ROWS is JSON, a list of steps of rows, each {"ids": [...], "start": first trained token}. Reads a
+line from stdin before each step, writes one of JSON after it.
 All sides have the same rows in a step, start weights, learning rates, clipping, optimiser, threads and dtype.
 """
 
@@ -56,8 +57,9 @@ def main() -> None:
     turn = _Turn(out, asked.device)
     steps: Steps = json.loads(asked.rows.read_text())
     build = {
-        "tuneroom": _tuneroom, "trainer": _trainer, "trl": partial(_trl, packed=False),
-        "trl-packed": partial(_trl, packed=True), "unsloth": partial(_trl, packed=False),
+        "tuneroom": _tuneroom, "tuneroom-apart": partial(_tuneroom, shares=False), "trainer": _trainer,
+        "trl": partial(_trl, packed=False), "trl-packed": partial(_trl, packed=True),
+        "unsloth": partial(_trl, packed=False),
     }  # fmt: skip
     if asked.side == "products":
         _products(asked, steps, turn)
@@ -149,8 +151,9 @@ def _arguments(kind: Any, asked: argparse.Namespace, steps: Steps, **more: Any) 
     )  # fmt: skip
 
 
-def _tuneroom(asked: argparse.Namespace, steps: Steps) -> Any:
+def _tuneroom(asked: argparse.Namespace, steps: Steps, *, shares: bool = True) -> Any:
     from worker.train.adapter import fresh_adapter
+    from worker.train.loss import TokenLoss
     from worker.train.objective import Supervised
     from worker.train.plan import Plan
     from worker.train.trainer import PlannedSteps, PlannedTrainer, Wish, training_arguments
@@ -169,7 +172,7 @@ def _tuneroom(asked: argparse.Namespace, steps: Steps) -> Any:
     arguments = training_arguments(
         SCHEDULE, steps=len(steps), learning_rate=STEP_RATE, folder=Path("/tmp/unused"), use_cpu=asked.device == "cpu"
     )
-    objective = Supervised(model, rows[0], torch.device(asked.device))
+    objective = Supervised(model, TokenLoss(model, rows[0], shares=shares), torch.device(asked.device))
     return PlannedTrainer(
         model, arguments, steps=PlannedSteps(plan, rows), schedule=SCHEDULE, objective=objective,
         watch=lambda figures: Wish(), save=lambda trainer, step: None,

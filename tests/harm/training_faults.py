@@ -18,6 +18,7 @@ from tests.tiny import STOP_ID
 from worker.data.render import Rendered, Renderer
 from worker.jobdir import JobDir
 from worker.loading import WEIGHTS
+from worker.train import beginnings, loss, packing
 from worker.train import run as story
 from worker.train.trainer import PlannedTrainer, training_arguments
 
@@ -154,6 +155,26 @@ def loss_per_pass(lab: Lab, planted: bool) -> list[str]:
         lab.patch.setattr(PlannedTrainer, "training_step", per_pass)
     rows = [*sound_rows(40), *(row(f"Again, {n}?", "A fish and " * 4 + "one more.") for n in range(20))]
     return lab.train_said(lab.job(rows=rows, batch_rows=2, epochs=2))
+
+
+@fault(
+    "A beginning in common that is one token too long",
+    where=Where.FIRST,
+    how=How.STOPPED,
+    says=FIRST_STEP,
+    harm="rows that begin alike are computed together, and one of them is trained on a token of another",
+)
+def beginning_too_long(lab: Lab, planted: bool) -> list[str]:
+    """As if the trial of the model, which sees it and pads rows instead, had not looked."""
+    right, tried = beginnings._shared, loss.can_pack
+    if planted:
+        lab.patch.setattr(beginnings, "_shared", lambda a, b, known: min(right(a, b, known) + 1, len(a), len(b)))
+        lab.patch.setattr(loss, "can_pack", lambda model, *row: tried(model, *row) or not _row_by_row(model))
+    return lab.train_said(lab.job())
+
+
+def _row_by_row(model: Any) -> None:
+    model.set_attn_implementation(packing.ROW_BY_ROW)
 
 
 @fault(

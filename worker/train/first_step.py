@@ -1,9 +1,10 @@
 """The step that trains, against a second computation that shares nothing with it but the model.
 
-Masks, padding, the shift by one, packing and the weight of each forward pass are where a fine-tune goes wrong without
-a word. So two rows go through the trainer's own step, one a pass, and once more row by row in plain words: the mean
-over the trained tokens of the WHOLE step. Loss and gradient must agree. That is done when the first step has been
-taken, of which nothing is kept if they do not: by then a LoRA's B is no longer zero, and A has a gradient to compare.
+Masks, padding, the shift by one, packing, beginnings in common and the weight of each forward pass are where a
+fine-tune goes wrong without a word. So two rows, and one made of their halves, go through the trainer's own step in two
+passes, and once more row by row in plain words: the mean over the trained tokens of the WHOLE step. Loss and gradient
+must agree. That is done when the first step has been taken, of which nothing is kept if they do not: by then a LoRA's B
+is no longer zero, and A has a gradient to compare.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -30,20 +31,21 @@ def check_first_step(
 
     Raises JobFailed with code `mask`. Leaves neither gradients nor a random state behind.
     """
-    pair = _pair(rows, lengths)
+    one, other = _pair(rows, lengths)
+    mixed = _mixed(other, one)
     with torch.random.fork_rng(), _without_dropout(model):
         model.train()
         model.zero_grad(set_to_none=True)
-        needed = _plain(model, pair)
+        needed = _plain(model, [one, other, mixed])
         needed_gradient = _gradient(model)
         model.zero_grad(set_to_none=True)
-        found, found_gradient = float(step([[row] for row in pair])), _gradient(model)
+        found, found_gradient = float(step([[one], [other, mixed]])), _gradient(model)
         model.zero_grad(set_to_none=True)
     allowed_loss, allowed_gradient = ALLOWED.get(dtype, ALLOWED[torch.bfloat16])
     apart = float((found_gradient - needed_gradient).norm() / needed_gradient.norm().clamp_min(1e-12))
     if not (abs(found - needed) <= allowed_loss * max(1.0, abs(needed)) and apart <= allowed_gradient):
         raise JobFailed(
-            f"the first step learnt something else than these answers: two rows have a loss of {found:.4f} there and "
+            f"the first step learnt something else than these answers: a few rows have a loss of {found:.4f} there and "
             f"{needed:.4f} where only their trained tokens count, and gradients {apart:.0%} apart. Nothing of it is "
             "kept. Tell an administrator; this is no fault of the data.",
             code=Code.MASK, found=found, needed=needed, gradient_apart=apart,
@@ -66,6 +68,18 @@ def _end_of(row: Rendered) -> Rendered:
         for one in row.spans if one.end - start > 1
     )  # fmt: skip
     return Rendered(ids=row.ids[start:end], spans=spans, text="")
+
+
+def _mixed(one: Rendered, other: Rendered) -> Rendered:
+    """The first half of one and the second of the other: it begins as the one does, and goes on differently."""
+    middle, there = len(one.ids) // 2, len(other.ids) // 2
+    head = [(span.turn, span.start, min(span.end, middle)) for span in one.spans if span.start < middle]
+    tail = [
+        (span.turn, max(span.start, there, 1) - there + middle, span.end - there + middle)
+        for span in other.spans if span.end > there
+    ]  # fmt: skip
+    spans = tuple(Span(turn=turn, start=max(start, 1), end=end) for turn, start, end in head + tail)
+    return Rendered(ids=one.ids[:middle] + other.ids[there:], spans=spans, text="")
 
 
 def _plain(model: PeftModel, rows: Sequence[Rendered]) -> float:

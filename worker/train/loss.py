@@ -19,8 +19,9 @@ from transformers import PreTrainedModel
 from models.domain.progress import PreferenceFigures
 from worker.data.render import Rendered
 from worker.methods.virtual import has_virtual_tokens, hidden_behind
+from worker.train.beginnings import WORTH, lay
 from worker.train.chunked import nats_of
-from worker.train.packing import can_pack, longest_packable, packed_hidden
+from worker.train.packing import can_pack, draws, longest_packable, packed_hidden
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,15 +59,16 @@ class TokenLoss:
 
     A few architectures scale or cap their logits after the head, or remember beside attention; those take the
     model's own forward pass over padded rows. What is right is measured on one row at the start, not guessed from
-    a name. `packs` and `selects` say what was found.
+    a name. `packs` and `selects` say what was found. Packed rows `share` what they have in common at the beginning,
+    but not while dropout draws for each row by itself.
     """
 
-    def __init__(self, model: PeftModel | PreTrainedModel, row: Rendered) -> None:
-        self._model = model
+    def __init__(self, model: PeftModel | PreTrainedModel, row: Rendered, *, shares: bool = True) -> None:
+        self._model, self._shares = model, shares
         self._causal = cast(PreTrainedModel, model.get_base_model() if isinstance(model, PeftModel) else model)
         self.packs, self.selects = False, True
         self._virtual = model if isinstance(model, PeftModel) and has_virtual_tokens(model) else None
-        self._longest_packable = longest_packable(self._causal)
+        self._longest_packable, self._draws = longest_packable(self._causal), draws(self._causal)
         known = _FOUND.get(model)
         if known is not None and known[2] == self._causal.config._attn_implementation:
             self.packs, self.selects, _ = known
@@ -106,17 +108,24 @@ class TokenLoss:
 
     def _hidden(self, batch: Batch) -> torch.Tensor:
         """Where a trained token is predicted, row by row: (N, hidden)."""
-        lengths = tuple(batch.attention.sum(1).tolist())
-        if self.packs and max(lengths) <= self._longest_packable:
-            there = batch.attention.bool()
-            before = torch.zeros_like(batch.trained)
-            before[:, :-1] = batch.trained[:, 1:]
-            return packed_hidden(self._causal, batch.ids[there], lengths)[before[there]]
+        if self.packs and batch.ids.shape[1] <= self._longest_packable:
+            return self._packed_hidden(batch)
         if self._virtual is not None:
             return hidden_behind(self._virtual, batch.ids, batch.attention)[:, :-1][batch.trained[:, 1:]]
         decoder = cast(torch.nn.Module, self._causal.get_decoder())
         hidden = decoder(input_ids=batch.ids, attention_mask=batch.attention, use_cache=False).last_hidden_state
         return hidden[:, :-1][batch.trained[:, 1:]]
+
+    def _packed_hidden(self, batch: Batch) -> torch.Tensor:
+        """As `_hidden`. A row's last trained token is predicted and not looked at, nor is what comes after it."""
+        places = [[place for place, counts in enumerate(row) if counts] for row in batch.trained[:, 1:].tolist()]
+        ends = [row[-1] + 1 if row else 1 for row in places]
+        rows = [ids[:end] for ids, end in zip(batch.ids.tolist(), ends, strict=True)]
+        shares = self._shares and not (self._draws and self._model.training)
+        laid = lay(rows, worth=WORTH if shares else None)
+        before = [there[place] for there, row in zip(laid.places, places, strict=True) for place in row]
+        # Not by hidden[before]: where a place occurs more than once, its gradients' order would be left open.
+        return packed_hidden(self._causal, laid).index_select(0, torch.tensor(before, device=batch.ids.device))
 
     def _whole_logits(self, batch: Batch) -> torch.Tensor:
         """(N, V). Tokens that a method puts in front of a row are not looked at."""

@@ -46,20 +46,28 @@ class Objective(Protocol):
 
 
 def objective_of(
-    options: ObjectiveSpec, model: PeftModel, shortest: Rendered, device: torch.device, warn: Say
+    options: ObjectiveSpec,
+    model: PeftModel,
+    shortest: Rendered,
+    device: torch.device,
+    warn: Say,
+    *,
+    shares: bool = True,
 ) -> Objective:
-    """`shortest` is a row to try the model on. `warn` is told sentences for people."""
+    """`shortest` is a row to try the model on. `warn` is told sentences for people. `shares`: what the rows of a pass
+    have in common at the beginning is computed once, where that is exact."""
+    loss = TokenLoss(model, shortest, shares=shares)
     if options.name is Name.SUPERVISED:
-        return Supervised(model, shortest, device)
-    return Preferences(options, model, shortest, device, warn)
+        return Supervised(model, loss, device)
+    return Preferences(options, model, loss, device, warn)
 
 
 class Supervised:
     """The likelihood of trained tokens. Passes hold rendered rows."""
 
-    def __init__(self, model: PeftModel, shortest: Rendered, device: torch.device) -> None:
+    def __init__(self, model: PeftModel, loss: TokenLoss, device: torch.device) -> None:
         self._model, self._device = model, device
-        self._loss = TokenLoss(model, shortest)
+        self._loss = loss
 
     def step(self, passes: Sequence[Sequence[Rendered]], backward: Backward) -> Stepped:
         rows = [row for one in passes for row in one]
@@ -81,10 +89,10 @@ class Preferences:
     """DPO or KTO. Passes hold pairs whose reference is measured already."""
 
     def __init__(
-        self, options: ObjectiveSpec, model: PeftModel, shortest: Rendered, device: torch.device, warn: Say
+        self, options: ObjectiveSpec, model: PeftModel, loss: TokenLoss, device: torch.device, warn: Say
     ) -> None:
         self._options, self._model, self._device, self._warn = options, model, device, warn
-        self._loss = TokenLoss(model, shortest)
+        self._loss = loss
         self._watch = ChosenWatch()
 
     def step(self, passes: Sequence[Sequence[Pair]], backward: Backward) -> Stepped:

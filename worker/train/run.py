@@ -214,7 +214,8 @@ def _micro_batch(setting: Setting, before: Story | None) -> MicroBatch:
 
 def _plan_that_fits(setting: Setting, rows: Rows, micro: MicroBatch, model: PeftModel) -> tuple[Plan, MicroBatch]:
     """Where a device refuses memory, take the plan's largest forward pass as a step that moves nothing; halve until it
-    fits. A CPU refuses none: there the first step, which holds the longest row, ends the process, and the next halves.
+    fits, also if its rows had nothing in common. A CPU refuses none: there the first step, which holds the longest
+    row, ends the process, and the next halves.
 
     Raises torch.OutOfMemoryError where even one row does not fit.
     """
@@ -228,7 +229,7 @@ def _plan_that_fits(setting: Setting, rows: Rows, micro: MicroBatch, model: Peft
         largest = _largest(plan, _taken(setting, rows.lengths))
         try:
             model.train()
-            trial = _objective(setting, rows, model, _silently)
+            trial = _objective(setting, rows, model, _silently, shares=False)
             trial.step([[rows.units[row] for row in largest]], torch.Tensor.backward)
             take_no_step(model, arguments)
             return plan, micro
@@ -307,9 +308,11 @@ def _story(setting: Setting, rows: Rows, plan: Plan, micro: MicroBatch, now: dat
     )
 
 
-def _objective(setting: Setting, rows: Rows, model: PeftModel, warn: Callable[[str], object]) -> Objective:
+def _objective(
+    setting: Setting, rows: Rows, model: PeftModel, warn: Callable[[str], object], *, shares: bool = True
+) -> Objective:
     device = torch.device(setting.device.name)
-    return objective_of(setting.spec.objective, model, rows.training.shortest, device, warn)
+    return objective_of(setting.spec.objective, model, rows.training.shortest, device, warn, shares=shares)
 
 
 def _silently(_: str) -> None:
