@@ -229,7 +229,7 @@ def test_an_adapter_that_does_not_fit_is_refused_before_anything_is_written(tmp_
     assert caught.value.code is Code.MERGE_REFUSED
 
 
-@pytest.mark.parametrize("option", ["modules_to_save", "lora_bias", "trainable_token_indices"])
+@pytest.mark.parametrize("option", ["modules_to_save", "lora_bias"])
 def test_an_adapter_that_is_more_than_plain_lora_is_refused(tmp_path, option):
     base = tiny_base(tmp_path / "base")
     adapter = random_adapter(tmp_path / "adapter", base)

@@ -2,14 +2,17 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from models.catalog.methods import METHODS
-from models.domain.errors import AppError, Invalid
+from models.domain.errors import AppError, Code, Invalid
 from models.domain.ids import Sha256
+from models.domain.job import JobKind
+from models.domain.merging import MergeMode, MergeReport, StorageDtype
 from models.domain.training import MethodChoice, Quantisation
 from tests.method_facts import shapes_of
 from tests.tiny import tiny_base
@@ -17,7 +20,11 @@ from tests.training import TREE_SHA256, training_job
 from worker.chat.residents import ResidentKey, Residents
 from worker.data.base_folder import read_base_folder
 from worker.device import device_facts
+from worker.jobdir import JobDir, Order, files_below
 from worker.loading import WEIGHTS, attach_adapter, load_base
+from worker.merge.plan import plan_merge
+from worker.merge.run import carry_out, prepare
+from worker.merge.run import run as merge
 from worker.stop import Stop
 from worker.train.adapter import fresh_adapter
 from worker.train.dead_tokens import dead_token_remarks
@@ -159,3 +166,82 @@ def test_a_token_that_was_never_learnt_is_told_with_its_cure_until_it_is_trained
         remarks = dead_token_remarks(model, {1, 2, 40}, tokenizer)
         assert len(remarks) == said
         assert all("never learnt: <|im_end|>." in one and "Trained tokens" in one for one in remarks)
+
+
+# -- merged -------------------------------------------------------------------------------------------------------
+
+
+def merge_of(root, trained: JobDir) -> JobDir:
+    jobdir = JobDir(root)
+    payload = {"adapter": "adapter-1", "mode": MergeMode.FULL_PRECISION, "storage": StorageDtype.FP32}
+    facts = {"base_tree_sha256": TREE_SHA256}
+    jobdir.lay_out(Order(job="ftjob-1", fence=1, kind=JobKind.MERGE, payload=payload, facts=facts, threads=1))
+    shutil.copytree(trained.inputs / "base", jobdir.inputs / "base")
+    shutil.copytree(trained.out, jobdir.inputs / "adapter")
+    return jobdir
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@torch.no_grad()
+def test_merged_they_take_the_place_of_the_bases_rows(trained, tmp_path, tied):
+    jobdir = merge_of(tmp_path, trained[tied])
+    report = MergeReport.model_validate(merge(jobdir, Stop()).result["report"])
+    tables = 1 if tied else 2
+    assert report.passed and report.arithmetic.merged_tensors == 2 * 7 + tables
+    base, merged = (
+        load_base(one, Quantisation.NONE, CPU, torch.float32) for one in (jobdir.inputs / "base", jobdir.out)
+    )
+    assert (merged.get_output_embeddings().weight is merged.get_input_embeddings().weight) is tied
+    for table in ("get_input_embeddings", "get_output_embeddings"):
+        one, other = (getattr(model, table)().weight for model in (base, merged))
+        assert (one != other).any(dim=1).nonzero().flatten().tolist() == [2, 87]
+    adapted = attach_adapter(base, jobdir.inputs / "adapter")
+    assert torch.allclose(merged(IDS).logits, adapted(IDS).logits, atol=1e-5)
+
+
+def _without_rows(plan):
+    return replace(plan, rows={})
+
+
+def _other_tokens(plan):
+    rows = {name: replace(one, ids=tuple(token + 1 for token in one.ids)) for name, one in plan.rows.items()}
+    return replace(plan, rows=rows)
+
+
+@pytest.mark.parametrize("sabotage", [_without_rows, _other_tokens])
+def test_a_merge_that_forgets_or_misplaces_them_is_refused(trained, tmp_path, sabotage):
+    jobdir = merge_of(tmp_path, trained[True])
+    order = jobdir.order()
+    work = prepare(jobdir, order)
+    plan = sabotage(plan_merge(work.base_dir, work.adapter_dir, StorageDtype.FP32))
+    with pytest.raises(AppError) as caught:
+        carry_out(jobdir, order, work, plan, Stop())
+    report = MergeReport.model_validate(caught.value.facts["report"])
+    assert report.arithmetic.missing_modules or report.arithmetic.beyond_one_ulp
+    assert caught.value.code is Code.MERGE_REFUSED and not list(files_below(jobdir.out))
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"trainable_token_indices": {"embed_tokens": [2]}}, "2 rows for model.embed_tokens and names 1 tokens"),
+        ({"trainable_token_indices": {"embed_tokens": [2, 2]}}, "names 1 tokens"),
+        ({"trainable_token_indices": {"embed_tokens": [2, 9999]}}, "ids up to 9999, for a table of 264 rows of 32"),
+        ({"trainable_token_indices": None}, "names 0 tokens"),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused_before_anything_is_written(trained, tmp_path, config, said):
+    jobdir = merge_of(tmp_path, trained[True])
+    path = jobdir.inputs / "adapter" / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | config))
+    with pytest.raises(AppError, match=said) as caught:
+        plan_merge(jobdir.inputs / "base", jobdir.inputs / "adapter", StorageDtype.FP32)
+    assert caught.value.code is Code.MERGE_REFUSED
+
+
+def test_tokens_that_are_named_and_have_no_rows_are_refused(trained, tmp_path):
+    jobdir = merge_of(tmp_path, trained[True])
+    path = jobdir.inputs / "adapter" / WEIGHTS
+    save_file({name: one for name, one in load_file(path).items() if "lora_" in name}, path)
+    with pytest.raises(AppError, match="holds no rows of theirs"):
+        plan_merge(jobdir.inputs / "base", jobdir.inputs / "adapter", StorageDtype.FP32)

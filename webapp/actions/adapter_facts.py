@@ -40,7 +40,7 @@ def facts_of(manifest: dict[str, Any]) -> AdapterFacts:
     is_held_out = after is not None
     return AdapterFacts(
         method=METHODS[name].title if name in METHODS else name or "unknown",
-        is_mergeable=(name not in METHODS or METHODS[name].is_mergeable) and not options.get("trained_tokens"),
+        is_mergeable=name not in METHODS or METHODS[name].is_mergeable,
         rank=options.get("rank"),
         alpha=options.get("alpha"),
         dropout=options.get("dropout"),

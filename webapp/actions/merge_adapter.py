@@ -32,12 +32,6 @@ def merge_adapter(deps: Deps, principal: Principal, spec: MergeSpec, *, request_
                 "Use it as an adapter.",
                 param="adapter",
             )
-        if adapter.manifest.get("method_options", {}).get("trained_tokens"):
-            raise Invalid(
-                "An adapter that trained tokens has rows of the embedding of its own, which a merge does not add. "
-                "Use it as an adapter.",
-                param="adapter",
-            )
         spec = spec.model_copy(update={"adapter": AdapterId(adapter.id)})
         seen = see(store, store.submit(JobKind.MERGE, spec.model_dump(mode="json"), request_hash=request_hash))
     ring(deps.broker, Lane.JOBS)

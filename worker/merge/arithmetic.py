@@ -75,13 +75,14 @@ def check_arithmetic(
     weights: Weights | None,
     tick: Callable[[], None],
 ) -> ArithmeticCheck:
-    """Compare every tensor in `merged_dir` with round(W + scale * B A), or round(W) where nothing was to be merged.
+    """Compare every tensor in `merged_dir` with round(W + scale * B A), or round(W) where nothing was to be merged; the
+    rows of trained tokens with the adapter's own.
 
     W comes from `base_dir`, or from `weights(name)` for a base that is not as its file (dequantised NF4).
     `tick` is called at each tensor and may raise to stop.
     """
     merged, base = RawTensors(merged_dir), RawTensors(base_dir)
-    pairs = _pairs(adapter_dir)
+    pairs = _changes(adapter_dir)
     head_of = _tied_head(base, pairs)
     expected = base.names() | set(pairs)
     findings = _Findings()
@@ -117,12 +118,32 @@ class _Pair:
         return moved * (self.lengths[rows] / np.sqrt((moved * moved).sum(axis=1)))[:, None]
 
 
-def _pairs(adapter_dir: Path) -> dict[str, _Pair]:
+@dataclass(frozen=True)
+class _Rows:
+    values: Mapping[int, Floats]  # by token, (width,)
+
+    def onto(self, weight: Floats, rows: slice) -> Floats:
+        """As `_Pair.onto`."""
+        placed = weight.copy()
+        for token, value in self.values.items():
+            if rows.start <= token < rows.start + len(weight):
+                placed[token - rows.start] = value
+        return placed
+
+
+_Change = _Pair | _Rows
+
+
+def _changes(adapter_dir: Path) -> dict[str, _Change]:
     """The adapter read anew, by name of the weight it changes."""
     config = json.loads((adapter_dir / "adapter_config.json").read_text())
     raw = RawTensors(adapter_dir)
-    pairs = {}
+    pairs: dict[str, _Change] = {}
     for name in raw.names():
+        if name.endswith(".trainable_tokens_delta"):
+            module = name.removeprefix("base_model.model.").removesuffix(".token_adapter.trainable_tokens_delta")
+            tokens = config["trainable_token_indices"][module.split(".")[-1]]
+            pairs[f"{module}.weight"] = _Rows(dict(zip(tokens, raw.floats(name).astype(np.float64), strict=True)))
         if name.endswith(".lora_A.weight"):
             stem = name[: -len(".lora_A.weight")]
             a, b = raw.floats(name).astype(np.float64), raw.floats(f"{stem}.lora_B.weight").astype(np.float64)
@@ -137,7 +158,7 @@ def _pairs(adapter_dir: Path) -> dict[str, _Pair]:
     return pairs
 
 
-def _tied_head(base: RawTensors, pairs: Mapping[str, _Pair]) -> str:
+def _tied_head(base: RawTensors, pairs: Mapping[str, _Change]) -> str:
     """What a head without a tensor of its own starts from."""
     if set(pairs) <= base.names():
         return ""
@@ -145,7 +166,12 @@ def _tied_head(base: RawTensors, pairs: Mapping[str, _Pair]) -> str:
 
 
 def _compare(
-    name: str, merged: RawTensors, weight: NDArray[np.float32], pair: _Pair | None, storage: StorageDtype, to: _Findings
+    name: str,
+    merged: RawTensors,
+    weight: NDArray[np.float32],
+    pair: _Change | None,
+    storage: StorageDtype,
+    to: _Findings,
 ) -> None:
     """Judge one tensor, a block of rows at a time."""
     found = merged.bits(name)

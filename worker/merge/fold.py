@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from models.domain.merging import StorageDtype
-from worker.merge.plan import HEAD, Fold, MergePlan, embedding_name
+from worker.merge.plan import HEAD, Fold, MergePlan, Rows, embedding_name
 from worker.merge.tensor_files import INDEX, TensorFiles
 
 STORED_AS = {StorageDtype.BF16: torch.bfloat16, StorageDtype.FP32: torch.float32}
@@ -43,7 +43,8 @@ def write_merged(
     written: dict[str, str] = {}
     total_bytes = 0
     for done, (file, names) in enumerate(shards, start=1):
-        tensors = {name: _stored(source(name), plan.folds.get(name), plan.storage) for name in names}
+        changes = {**plan.folds, **plan.rows}
+        tensors = {name: _stored(source(name), changes.get(name), plan.storage) for name in names}
         if plan.unties_head and (embedding := embedding_name(layout)) in tensors:
             tensors[HEAD] = _stored(source(embedding), plan.folds[HEAD], plan.storage)
         save_file(tensors, destination / file, metadata={"format": "pt"})
@@ -54,10 +55,23 @@ def write_merged(
         _write_index(written, total_bytes, destination)
 
 
-def _stored(weight: torch.Tensor, pair: Fold | None, storage: StorageDtype) -> torch.Tensor:
+def put(weight: torch.Tensor, rows: Rows) -> torch.Tensor:
+    """The table, (vocabulary, width), with these rows in place of its own; float32."""
+    whole = weight.to(torch.float32, copy=True)
+    whole[list(rows.ids)] = rows.values
+    return whole
+
+
+def _stored(weight: torch.Tensor, change: Fold | Rows | None, storage: StorageDtype) -> torch.Tensor:
     if not weight.is_floating_point():
         return weight
-    whole = weight if pair is None else fold(weight, pair)
+    match change:
+        case None:
+            whole = weight
+        case Fold():
+            whole = fold(weight, change)
+        case Rows():
+            whole = put(weight, change)
     return whole.to(STORED_AS[storage]).contiguous()
 
 

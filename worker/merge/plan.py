@@ -5,7 +5,7 @@ A plan holds only rank-sized matrices. Knows nothing of job directories, models 
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from worker.merge.tensor_files import TensorFiles
 PEFT_PREFIX = "base_model.model."
 HEAD = "lm_head.weight"
 LENGTHS = "lora_magnitude_vector"
+TOKEN_ROWS = ".token_adapter.trainable_tokens_delta"  # PEFT's name; what it holds are whole rows, not differences
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +38,20 @@ class Fold:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Rows of trained tokens that take the place of a table's own."""
+
+    ids: tuple[int, ...]
+    values: torch.Tensor
+    """(ids, width)"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class MergePlan:
-    """`folds` by the name of the weight they change; every other tensor of the base is kept."""
+    """`folds` and `rows` by the name of the weight they change; every other tensor of the base is kept."""
 
     folds: Mapping[str, Fold]
+    rows: Mapping[str, Rows]
     storage: StorageDtype
     unties_head: bool
     """The base shares lm_head with its embedding and the adapter changes lm_head only: the file gets its own."""
@@ -50,12 +61,20 @@ def plan_merge(base_dir: Path, adapter_dir: Path, storage: StorageDtype) -> Merg
     """Pair up the adapter's matrices and check every shape. Raises MERGE_REFUSED with the tensor at fault."""
     config = json.loads((adapter_dir / "adapter_config.json").read_text())
     _check_config(config)
-    folds = _folds(load_file(adapter_dir / "adapter_model.safetensors"), config)
+    tensors = load_file(adapter_dir / "adapter_model.safetensors")
+    rows = _rows(tensors, config)
+    folds = _folds({name: one for name, one in tensors.items() if not name.endswith(TOKEN_ROWS)}, config)
     base = TensorFiles(base_dir)
     unties_head = HEAD in folds and HEAD not in base.names() and is_tied(base_dir)
     for name, fold in folds.items():
         _check_shapes(name, fold, base.shape(_source_of(name, base)))
-    return MergePlan(folds=folds, storage=storage, unties_head=unties_head)
+    for name, each in rows.items():
+        _check_rows(name, each, base)
+    if unties_head and rows:
+        raise refused(
+            "the adapter changes the head and trains tokens of the embedding that it shares. Serve it as it is."
+        )
+    return MergePlan(folds=folds, rows=rows, storage=storage, unties_head=unties_head)
 
 
 def is_tied(base_dir: Path) -> bool:
@@ -75,7 +94,7 @@ def _check_config(config: Mapping[str, object]) -> None:
         raise refused(f"the adapter is of type {kind}; only LoRA adds onto weights. Serve it as it is.")
     for option, meaning in (
         ("modules_to_save", "replaces whole layers"), ("lora_bias", "adds biases"),
-        ("fan_in_fan_out", "has transposed weights"), ("trainable_token_indices", "has token embeddings of its own"),
+        ("fan_in_fan_out", "has transposed weights"),
     ):  # fmt: skip
         if config.get(option):
             raise refused(f"the adapter sets {option}: it {meaning}, and a merge cannot add that. Serve it as it is.")
@@ -99,6 +118,27 @@ def _folds(tensors: Mapping[str, torch.Tensor], config: Mapping[str, object]) ->
     if not folds:
         raise refused("the adapter holds no LoRA matrices: there is nothing to merge. Choose another adapter.")
     return folds
+
+
+def _rows(tensors: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> dict[str, Rows]:
+    told: Mapping[str, Sequence[int]] = config.get("trainable_token_indices") or {}
+    rows: dict[str, Rows] = {}
+    for name in sorted(tensors):
+        if not name.endswith(TOKEN_ROWS):
+            continue
+        module = name.removeprefix(PEFT_PREFIX).removesuffix(TOKEN_ROWS)
+        ids = tuple(told.get(module.rpartition(".")[2], ()))
+        if len(ids) != len(tensors[name]) or len(set(ids)) != len(ids):
+            raise refused(
+                f"the adapter holds {len(tensors[name])} rows for {module} and names {len(set(ids))} tokens: its files "
+                "are damaged. Train it again."
+            )
+        rows[f"{module}.weight"] = Rows(ids=ids, values=tensors[name].float())
+    if told and not rows:
+        raise refused(
+            "the adapter names trained tokens and holds no rows of theirs: its files are damaged. Train it again."
+        )
+    return rows
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -132,6 +172,17 @@ def _check_shapes(name: str, fold: Fold, weight: tuple[int, ...]) -> None:
         raise refused(
             f"the adapter does not fit {name}: A is {tuple(fold.a.shape)}, B is {tuple(fold.b.shape)}, "
             f"the base's weight is {weight}; ({outside}, {inside}) was needed. It belongs to another base."
+        )
+
+
+def _check_rows(name: str, rows: Rows, base: TensorFiles) -> None:
+    if name not in base.names():
+        raise refused(f"the adapter trains tokens of {name}, which the base does not have: it belongs to another base.")
+    vocabulary, width = base.shape(name)
+    if rows.values.shape[1] != width or not all(0 <= token < vocabulary for token in rows.ids):
+        raise refused(
+            f"the adapter's tokens do not fit {name}: rows of {rows.values.shape[1]} numbers, ids up to "
+            f"{max(rows.ids)}, for a table of {vocabulary} rows of {width}. It belongs to another base."
         )
 
 
