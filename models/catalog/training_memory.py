@@ -89,7 +89,7 @@ def cures(
     """Single changes with which the estimate is at most `free_bytes`, those that cost least quality first."""
     found = []
     for words, path, value in _changes(spec, tokens):
-        changed = _with(spec, path, value)
+        changed = with_setting(spec, path, value)
         try:
             check_choice(changed, shapes)
             counted = tokens.shortened(changed.data.max_length) if tokens else None
@@ -132,7 +132,8 @@ def _halves(rows: int) -> list[int]:
     return found
 
 
-def _with(spec: TrainingSpec, path: str, value: bool | int | str) -> TrainingSpec:
+def with_setting(spec: TrainingSpec, path: str, value: bool | int | str) -> TrainingSpec:
+    """The same wish but for one setting."""
     told = spec.model_dump(mode="json")
     *folders, name = path.split(".")
     place = told

@@ -2,12 +2,15 @@
 
 import os
 import re
+import socket
 
 import yaml
 from playwright.sync_api import Page, expect
 
+from models.db.store.system import SystemStore
+from models.db.tables import Worker
 from models.domain.access import Role
-from models.domain.job import JobKind
+from models.domain.job import JobKind, Lane
 from models.domain.training import TrainingSpec
 from tests.browser import PHONE, Site, chromium, site
 from tests.counted import counted, report_of
@@ -219,3 +222,29 @@ def test_what_is_missing_is_said_in_words(site: Site):
     expect(seen.get_by_role("button", name="Start run")).to_be_disabled()
     expect(seen.get_by_label("Name", exact=True)).to_be_disabled()
     shot(seen, "viewer")
+
+
+def test_a_run_that_does_not_fit_is_made_to_fit_with_one_click(monkeypatch, request):
+    """On a worker that may take 800 MB: rows of 65,536 tokens are too much for it."""
+    monkeypatch.setenv("TUNEROOM_MEMORY_LIMIT_BYTES", "800000000")
+    site: Site = request.getfixturevalue("site")
+    anna = site.person()
+    site.house.base("tiny")
+    row = {"id": "worker-1", "host": socket.gethostname(), "pid": 1, "lane": Lane.JOBS, "device": "cpu", "slots": 1}
+    with site.house.deps.database.write() as session:
+        SystemStore(session).worker_started(Worker(**row))
+    page = filled(site.page(anna, "/train"))
+    page.get_by_text("Advanced: rows").click()
+    longest = page.get_by_label("Longest row, tokens", exact=True)
+    longest.fill("65536")
+    expect(summary(page)).to_contain_text("does not fit")
+    shot(page, "too-much")
+    cures = page.locator(".tr-cures").get_by_role("button")
+    words = cures.all_inner_texts()
+    cures.filter(has_text="rows up to").click()
+    expect(summary(page)).to_contain_text("fits in")
+    expect(longest).not_to_have_value("65536")
+    said = next(one for one in words if one.startswith("rows up to"))
+    assert yaml_of(page)["data"]["max_length"] == int(re.sub(r"\D", "", said.split("tokens")[0]))
+    expect(page.locator(".tr-cures")).to_have_count(0)
+    shot(page, "made-to-fit")

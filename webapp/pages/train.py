@@ -50,6 +50,7 @@ from webapp.views.train_wish import (
 )
 
 REFRESH_SECONDS = 5
+MOST_CURES = 6  # settings of which one change may make a run fit; the summary's own buttons press these
 # What was typed stays in this browser, with every change and before the server is asked: a reload, a failed start or a
 # server that is away loses nothing. A started run clears it. Nothing is kept until the form has been filled.
 KEPT = "() => { try { return [localStorage.getItem('tuneroom-train') || '']; } catch { return ['']; } }"
@@ -88,6 +89,7 @@ def build(deps: Deps) -> None:
             start_said = gr.HTML(said(), padding=False, elem_classes="tr-flat")
         with gr.Column(scale=3, min_width=300, elem_classes="tr-train-side"):
             card = gr.HTML(card_of(None), padding=False)
+            cures = [gr.Button(elem_id=f"tr-cure-{place}", elem_classes="tr-hidden") for place in range(MOST_CURES)]
     tick = gr.Timer(REFRESH_SECONDS)
     tried = gr.State(False)  # after a refused start, what is missing stays marked until it is there
     writing = gr.State("")  # what a count of tokens depends on, as it was at the last refresh
@@ -128,6 +130,8 @@ def build(deps: Deps) -> None:
     for place, button in enumerate(take_out):
         on(button.click, takes_out(form, place), form.inputs, form.mixed)
     on(percentile.click, answer.percentile, form.inputs, form.slots[MAX_LENGTH].component)
+    for place, button in enumerate(cures):
+        on(button.click, answer.cure(place), form.inputs, form.inputs)
     on(fill_in.click, answer.paste, [pasted, *form.inputs], [*form.inputs, paste_said, pasted])
     started = on(
         start.click, answer.start, form.inputs, [go, start_said, tried, advanced, *shown], trigger_mode="once"

@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from models.catalog.training_memory import with_setting
 from models.domain.access import Member
 from models.domain.errors import AppError, Invalid
 from models.domain.presets import HOUSE
@@ -104,6 +105,22 @@ class Answer:
         preset = preset_of(choices, typed)
         answer = said(lost, "The form is filled, but:") if lost else said(good="The form is filled.")
         return [*self.form.filled({**typed, PRESET: preset}, choices), answer, "" if not lost else gr.skip()]
+
+    def cure(self, place: int) -> Any:
+        """Makes one of the changes with which the run would fit, as the summary lists them."""
+
+        def change(request: gr.Request, *values: Any) -> list[Any]:
+            me, typed = caller(request), self.form.typed(values)
+            seen = look(self.deps, me, typed)
+            spec, cures = seen.checked.spec, seen.estimate.cures if seen.estimate else ()
+            if spec is None or place >= len(cures):
+                return [gr.skip() for _ in values]
+            wish = with_setting(spec, cures[place].path, cures[place].value)
+            key = train_wish.key_of(cures[place].path, typed)
+            now = train_wish.typed_of(wish)
+            return [gr.update(value=now[each]) if each == key else gr.skip() for each in self.form.keys]
+
+        return change
 
     def start(self, request: gr.Request, *values: Any) -> list[Any]:
         """Starts the run and goes to it, or says beside each field what is wrong."""

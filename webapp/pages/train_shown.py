@@ -79,6 +79,7 @@ def card_of(seen: Seen | None, typed: Typed | None = None) -> Markup:
         share=_percent(estimate.share) if estimate and estimate.share is not None else "",
         wanted="choose a base model" if estimate else "",
         has_file=bool(typed and typed[FILE]),
+        may_start=bool(seen and seen.choices.may_start),
         rate_from="as given" if spec and spec.schedule.learning_rate else _reason(seen),
         tokens=tokens,
         trained_share=_percent(tokens.trained_tokens / tokens.tokens) if tokens and tokens.tokens else "",

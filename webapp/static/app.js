@@ -115,6 +115,10 @@
     else if (target.hasAttribute("data-theme-switch")) window.tuneroomTheme();
     else copy(target);
   });
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-presses]");
+    if (button) document.getElementById(button.dataset.presses)?.click();
+  });
   const goToField = async (id) => {
     for (let tries = 0; tries < 40 && !document.getElementById(id)?.offsetParent; tries++) {
       if (tries === 0) document.querySelector(".tr-advanced > button")?.click();

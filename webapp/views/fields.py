@@ -203,6 +203,8 @@ def in_words(field: Field, value: Any) -> str:
     """A value as a short text for people: the default beside a field."""
     if value is None or value == "":
         return field.none or "empty"
+    if isinstance(value, (list, tuple)) and not value:
+        return "none"
     match field.kind:
         case Kind.SWITCH:
             return "on" if value else "off"
