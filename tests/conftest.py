@@ -10,7 +10,7 @@ from tests.databases import database, database_url, postgres_url, sqlite_url
 
 __all__ = ["database", "database_url", "postgres_url", "sqlite_url"]
 
-STREAMS = {"processes": {"faults", "gpu", "journeys"}, "training": {"contract", "harm", "worker"}}
+STREAMS = ({"journeys"}, {"faults", "gpu"}, {"contract", "harm", "worker"})
 
 
 # A traceback with the variables of every frame takes seconds to draw, several times a test of errors.
@@ -23,16 +23,26 @@ structlog.configure(
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole installations one after another, and trainings one after another: more at once take each other's time.
+    """A file's tests stay together, for what its module fixtures start; and so do rooms that take each other's time.
 
-    Of the two streams of `make test` each begins with one of these; all other tests go to whichever is free.
+    Whole installations one after another, faults likewise, and trainings: of the workers of `make test` each begins
+    with one of these streams, and all other files go to whichever is free, browsers first.
     """
     for item in items:
-        room = Path(item.path).relative_to(Path(__file__).parent).parts[0]
-        for stream, rooms in STREAMS.items():
-            if room in rooms:
-                item.add_marker(pytest.mark.xdist_group(stream))
+        path = Path(item.path).relative_to(Path(__file__).parent)
+        stream = next(("-".join(sorted(rooms)) for rooms in STREAMS if path.parts[0] in rooms), None)
+        item.add_marker(pytest.mark.xdist_group(stream or path.as_posix()))
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    """Streams begin; then pages, of which a test takes seconds; then the rest."""
+    path = Path(item.path).relative_to(Path(__file__).parent)
+    if any(path.parts[0] in rooms for rooms in STREAMS):
+        return 0
+    return 1 if "chromium" in item.fixturenames else 2  # type: ignore[attr-defined]
 
 
 gc.disable()  # until all tests are collected: what they import stays, and looking through it took seconds each time
