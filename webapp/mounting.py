@@ -20,7 +20,8 @@ os.environ.update(QUIET)  # read while gradio is imported
 
 with without_stubs():
     import gradio as gr
-from gradio.routes import BUILD_PATH_LIB, App, templates
+from gradio.route_utils import BUILD_PATH_LIB
+from gradio.routes import App, templates
 from gradio.state_holder import SessionState, StateHolder
 
 from webapp.deps import Deps

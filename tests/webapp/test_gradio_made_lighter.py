@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gradio.routes import BUILD_PATH_LIB
+from gradio.route_utils import BUILD_PATH_LIB
 from starlette.testclient import TestClient
 
 from tests.webapp.view import viewing
