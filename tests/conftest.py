@@ -11,7 +11,7 @@ from tests.databases import database, database_url, postgres_url, sqlite_url
 
 __all__ = ["database", "database_url", "postgres_url", "sqlite_url"]
 
-STREAMS = {"processes": ("journeys", "faults", "gpu"), "training": ("contract", "harm", "worker")}
+STREAMS = {"journeys": ("journeys",), "faults": ("faults", "gpu"), "training": ("contract", "harm", "worker")}
 
 
 # A traceback with the variables of every frame takes seconds to draw, several times a test of errors.
@@ -27,8 +27,8 @@ structlog.configure(
 class Streams(LoadScopeScheduling):
     """A file's tests stay together, for what its module fixtures start, and so do rooms that take each other's time:
 
-    whole installations one after another, and trainings one after another. Of the workers of `make test` two begin with
-    a stream each; all other files go to whichever is free. (xdist's own groups are without effect from pytest 9.2 on.)
+    whole installations one after another, faults likewise, and trainings. Each worker of `make test` begins with a
+    stream; all other files go to whichever is free. (xdist's own groups are without effect from pytest 9.2 on.)
     """
 
     def _split_scope(self, nodeid: str) -> str:

@@ -62,7 +62,7 @@ class Crew:
 
 
 class Worker(Born):
-    """A forked worker, with the part of Popen that tests use. Its stdin ends with this object's process, as a keeper's."""
+    """A forked worker. Its stdin ends with the process that holds this object, as a keeper's does."""
 
     def __init__(self, crew: Crew, pid: int, stdin: int) -> None:
         super().__init__(crew, pid)
