@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 import structlog
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.databases import database, database_url, postgres_url, sqlite_url
 
 __all__ = ["database", "database_url", "postgres_url", "sqlite_url"]
 
-STREAMS = {"processes": {"faults", "gpu", "journeys"}, "training": {"contract", "harm", "worker"}}
+STREAMS = {"journeys": ("journeys",), "faults": ("faults", "gpu"), "training": ("contract", "harm", "worker")}
 
 
 # A traceback with the variables of every frame takes seconds to draw, several times a test of errors.
@@ -23,16 +24,33 @@ structlog.configure(
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole installations one after another, and trainings one after another: more at once take each other's time.
+class Streams(LoadScopeScheduling):
+    """A file's tests stay together, for what its module fixtures start, and so do rooms that take each other's time:
 
-    Of the two streams of `make test` each begins with one of these; all other tests go to whichever is free.
+    whole installations one after another, faults likewise, and trainings. Each worker of `make test` begins with a
+    stream; all other files go to whichever is free. (xdist's own groups are without effect from pytest 9.2 on.)
     """
-    for item in items:
-        room = Path(item.path).relative_to(Path(__file__).parent).parts[0]
-        for stream, rooms in STREAMS.items():
-            if room in rooms:
-                item.add_marker(pytest.mark.xdist_group(stream))
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::")[0]
+        return next((stream for stream, rooms in STREAMS.items() if file.split("/")[1] in rooms), file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
+    return Streams(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In which order they are given out: streams, then pages in a browser, of which a test takes seconds, the rest."""
+    rooms = {room for stream in STREAMS.values() for room in stream}
+
+    def turn(item: pytest.Item) -> int:
+        if Path(item.path).relative_to(Path(__file__).parent).parts[0] in rooms:
+            return 0
+        return 1 if "chromium" in getattr(item, "fixturenames", ()) else 2
+
+    items.sort(key=turn)
 
 
 gc.disable()  # until all tests are collected: what they import stays, and looking through it took seconds each time

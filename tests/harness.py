@@ -6,8 +6,6 @@ commits twice, every move is legal and every fence rises by one.
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +27,7 @@ from models.infra import valkey
 from models.infra.broker import Broker
 from models.infra.settings import Settings
 from tests.databases import new_sqlite
+from tests.forked_workers import crew
 from tests.people import make_job
 from worker.jobdir import JobDir
 
@@ -69,13 +68,11 @@ class WorkerProcess:
 
     def __init__(self, settings: Settings, lane: Lane, log: Path, **environment: str) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("TUNEROOM_")}
-        with log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "worker.jobs_app", lane.value],
-                stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True,
-                env=inherited | settings.child_environment() | {"PYTHONPATH": str(ROOT), "TUNEROOM_KEPT": "1"}
-                | environment,
-            )  # fmt: skip
+        self.process = crew().start(
+            lane,
+            log,
+            inherited | settings.child_environment() | {"PYTHONPATH": str(ROOT), "TUNEROOM_KEPT": "1"} | environment,
+        )
 
     @property
     def pid(self) -> int:

@@ -13,15 +13,20 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Protocol
 
 ROOT = Path(__file__).parents[1]
 POLL_SECONDS = 0.005
 
 
+class Answering(Protocol):
+    def ask(self, request: str) -> str: ...
+
+
 class Born:
     """A forked child, with the part of Popen that tests use."""
 
-    def __init__(self, nursery: "Nursery", pid: int) -> None:
+    def __init__(self, nursery: Answering, pid: int) -> None:
         self._nursery, self.pid, self.returncode = nursery, pid, None
 
     def poll(self) -> int | None:

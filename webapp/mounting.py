@@ -14,14 +14,18 @@ from starlette.routing import Mount
 from starlette.types import Lifespan
 
 from models.infra.quiet import QUIET
+from webapp.without_stubs import without_stubs
 
 os.environ.update(QUIET)  # read while gradio is imported
 
-import gradio as gr
+with without_stubs():
+    import gradio as gr
+from gradio.route_utils import BUILD_PATH_LIB
 from gradio.routes import App, templates
 from gradio.state_holder import SessionState, StateHolder
 
 from webapp.deps import Deps
+from webapp.found_at_once import quick_script
 from webapp.pages import all_pages, build_pages
 from webapp.routes.view_wall import ViewWall
 from webapp.theme import EARLY_HEAD, HEAD, theme
@@ -58,6 +62,8 @@ def mount(app: FastAPI, demo: gr.Blocks, pages: Collection[str], data_dir: Path)
         pwa=False,
     )
     _remember_little(view, demo)
+    if (script := quick_script(Path(BUILD_PATH_LIB))) is not None:
+        view.router.routes.insert(0, script)
     waiting = demo._queue.pending_event_ids_session  # by session hash; Gradio has no public way to ask
     wall = ViewWall(view, pages, lambda event, session: event in waiting.get(session, ()))
     app.router.routes.append(Mount("", wall))

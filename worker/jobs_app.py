@@ -11,13 +11,14 @@ import socket
 import sys
 import threading
 import time
+from typing import TYPE_CHECKING
 
 import structlog
 from celery import Celery
 from celery.signals import worker_shutting_down
 
 from models.db.engine import Database
-from models.db.migrations import config, revision_of
+from models.db.migrations import head, revision_of
 from models.domain.errors import AppError, Unavailable
 from models.domain.job import Lane
 from models.domain.question import QUESTION
@@ -32,11 +33,13 @@ from worker.cache import Cache
 from worker.logs import log_plainly
 from worker.mirror import Mirror
 from worker.presence import Presence
-from worker.questions import Questions
 from worker.slots import Slots
 from worker.standby import standby_for
 from worker.supervise import Desk
 from worker.tidying import Tidying
+
+if TYPE_CHECKING:
+    from worker.questions import Questions
 
 MIGRATED_WITHIN_SECONDS = 60.0
 QUESTION_THREADS = 4  # of the lane light, which no bell takes
@@ -73,6 +76,8 @@ def main(lane: Lane) -> None:
     hear_bells(celery, slots)
     questions, mirror = None, None
     if lane is Lane.LIGHT:
+        from worker.questions import Questions  # with numpy and all formats, which the lane `jobs` does without
+
         questions = Questions(desk.cache)
         hear_questions(celery, questions, Answers(settings.redis_py_url))
         questions.warm_up()
@@ -105,7 +110,7 @@ def hear_bells(celery: Celery, slots: Slots) -> None:
         slots.answer()
 
 
-def hear_questions(celery: Celery, questions: Questions, answers: Answers) -> None:
+def hear_questions(celery: Celery, questions: "Questions", answers: Answers) -> None:
     """Every question is answered by a pool thread, while others work on jobs."""
 
     @celery.task(name=QUESTION_TASK)
@@ -134,9 +139,7 @@ def serve(celery: Celery, lane: Lane, threads: int) -> None:
 
 def wait_until_migrated(database: Database) -> None:
     """Somebody else migrates (`up`, or `tuneroom migrate`). Raises AppError when nobody does in time."""
-    from alembic.script import ScriptDirectory
-
-    wanted = ScriptDirectory.from_config(config()).get_current_head()
+    wanted = head()
     deadline = time.monotonic() + MIGRATED_WITHIN_SECONDS
     while not database.is_alive() or revision_of(database.writer) != wanted:
         if time.monotonic() > deadline:

@@ -11,6 +11,7 @@ from models.db.tables import Membership, SignIn, SignInTry, Team, User, db_now
 from models.domain.access import Role
 from models.domain.errors import AppError, Code, NotSignedIn
 from tests.entering import HERE, browser_of, enter, me, person_with_password, send, signed_in
+from webapp.actions.add_user import add_user
 from webapp.actions.change_password import reset_password
 from webapp.actions.prove_password import LIMITS, Knock, account_of, count_try, place_of, prove_password
 from webapp.actions.set_up import new_setup_link
@@ -87,7 +88,7 @@ def test_one_address_gets_ten_tries_on_an_account_then_waits_even_with_the_right
 
 
 def test_an_account_that_does_not_exist_has_the_same_words_status_and_time(quick_house):
-    person_with_password(quick_house)
+    add_user(quick_house.deps.database, ANNA)
 
     def answers(email: str) -> tuple[list[tuple[int, str]], float]:
         browser, seen, times = browser_of(quick_house, f"10.1.0.{len(email)}"), [], []
@@ -106,7 +107,7 @@ def test_an_account_that_does_not_exist_has_the_same_words_status_and_time(quick
 
 def test_five_hundred_addresses_have_ten_tries_together_and_the_owner_still_gets_in(quick_house):
     """1,000 tries: 10 reach the password. A known browser on a new address enters, and so does a known address."""
-    password = person_with_password(quick_house)
+    password = add_user(quick_house.deps.database, ANNA)
     home = signed_in(quick_house, ANNA, password, "10.0.0.1")
     began = time.monotonic()
     came = [
