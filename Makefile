@@ -34,7 +34,7 @@ up: $(INSTALLED)
 	$(BIN)/tuneroom up $(ARGS)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -q -n 3 --dist loadscope --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -q -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 harm: $(INSTALLED)
 	$(BIN)/python -m pytest -q tests/harm $(ARGS)
