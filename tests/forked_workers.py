@@ -16,6 +16,7 @@ import threading
 import time
 from importlib import import_module
 from pathlib import Path
+from typing import IO
 
 from sqlalchemy.orm import configure_mappers
 
@@ -54,7 +55,7 @@ class Crew:
         with log.open("ab") as output:
             pid = self.ask(json.dumps([lane, environment]), read, output.fileno())
         os.close(read)
-        return Worker(self, int(pid), write)
+        return Worker(self, int(pid), os.fdopen(write, "wb", buffering=0))
 
     def close(self) -> None:
         self._socket.close()
@@ -62,17 +63,16 @@ class Crew:
 
 
 class Worker(Born):
-    """A forked worker. Its stdin ends with the process that holds this object, as a keeper's does."""
+    """A forked worker. Its `stdin` ends with the process that holds this object, as a keeper's does."""
 
-    def __init__(self, crew: Crew, pid: int, stdin: int) -> None:
+    def __init__(self, crew: Crew, pid: int, stdin: IO[bytes]) -> None:
         super().__init__(crew, pid)
-        self._stdin: int | None = stdin
+        self.stdin = stdin
 
     def poll(self) -> int | None:
         code = super().poll()
-        if code is not None and self._stdin is not None:
-            os.close(self._stdin)
-            self._stdin = None
+        if code is not None:
+            self.stdin.close()
         return code
 
 

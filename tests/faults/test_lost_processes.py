@@ -100,7 +100,7 @@ def is_running(process: psutil.Process) -> bool:
 
 def test_r19_a_rolling_restart_uses_no_attempt_and_loses_no_step(each_house):
     house = each_house
-    jobs = house.submit(2, count=80, seconds_each=0.1)  # no checkpoints but those that SIGTERM makes
+    jobs = house.submit(2, count=150, seconds_each=0.1)  # no checkpoints but those that SIGTERM makes
     house.start_workers(2)
     ended = []
     for number in range(2):

@@ -24,6 +24,11 @@ def messages(house: House, job: str) -> list[str]:
         return [event.level for event in events if "TensorBoard" in event.message]
 
 
+def problem(house: House) -> str | None:
+    with house.database.read() as session:
+        return session.query(Tracker).one().problem
+
+
 def test_a_training_ends_well_beside_a_tracker_that_fails_and_whose_worker_is_killed(tmp_path, sqlite_url):
     with open_house(tmp_path / "house", sqlite_url, compute_dtype="fp32", threads=1, tracker_seconds=0.2) as house:
         with house.database.write() as session:
@@ -34,7 +39,7 @@ def test_a_training_ends_well_beside_a_tracker_that_fails_and_whose_worker_is_ki
         light = house.start_worker(Lane.LIGHT)
         job = submit(house, stored_spec(house, tmp_path))
         house.start_worker()
-        wait_for(lambda: messages(house, job) == ["warn"], 90)
+        wait_for(lambda: messages(house, job) == ["warn"] and problem(house) is not None, 90)
         in_the_way.unlink()
         wait_for(lambda: (row := tracked(house)) is not None and row.step > 0 and not row.problem, 60)
         light.kill()
@@ -45,5 +50,4 @@ def test_a_training_ends_well_beside_a_tracker_that_fails_and_whose_worker_is_ki
         (file,) = (in_the_way / "tensorboard" / job).iterdir()
         assert [step for step in steps(file) if step > 0] == list(range(1, house.job(job).total + 1))
         assert messages(house, job) == ["warn", "info"]
-        with house.database.read() as session:
-            assert session.query(Tracker).one().problem is not None  # that of the first try, until somebody asks again
+        assert problem(house) is not None  # that of the first try, until somebody asks again
