@@ -1,8 +1,10 @@
 """Runs the web process until SIGTERM or SIGINT. One process a replica: more would each need their own streams."""
 
+import contextlib
 import gc
 import logging
 import os
+import socket
 import sys
 import threading
 import time
@@ -18,6 +20,7 @@ from webapp.actions.set_up import new_setup_link
 from webapp.app import make_app
 from webapp.deps import Deps
 
+STARTUP_FAILURE = 3  # the exit code that uvicorn itself uses
 SHUTDOWN_SECONDS = 5  # for streams that are still open
 ASK_EVERY_SECONDS = 2.0
 
@@ -34,11 +37,10 @@ def serve(settings: Settings, fd: int | None = None) -> None:
     gc.freeze()
     gc.enable()
     try:
-        uvicorn.run(
+        config = uvicorn.Config(
             app,
             host=settings.host,
             port=settings.port,
-            fd=fd,
             # Named, so that the web process is the same beside libraries that bring others (trackio does).
             loop="asyncio",
             http="h11",
@@ -50,8 +52,22 @@ def serve(settings: Settings, fd: int | None = None) -> None:
             forwarded_allow_ips=settings.trusted_proxies or None,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
+        server = uvicorn.Server(config)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(sockets=None if fd is None else [inherited(fd)])
+        if not server.started:
+            sys.exit(STARTUP_FAILURE)
     finally:
         deps.close()
+
+
+def inherited(fd: int) -> socket.socket:
+    """The listening socket that `fd` is, with its true family and protocol.
+
+    uvicorn's own `fd` takes it for a Unix socket. Then asyncio leaves Nagle's algorithm on, and each answer waits 40 ms
+    for the reader's delayed acknowledgement between its head and its body, as does each token of a streamed one.
+    """
+    return socket.socket(fileno=fd)
 
 
 def say_setup_link(deps: Deps, every_seconds: float = ASK_EVERY_SECONDS) -> None:

@@ -30,7 +30,7 @@ class Served:
 @contextmanager
 def serving(house: House) -> Iterator[Served]:
     requests: list[str] = []
-    bound = socket.socket()
+    bound = socket.socket(proto=socket.IPPROTO_TCP)  # asyncio sends at once only where a socket says that it is TCP
     bound.bind(("127.0.0.1", 0))
     bound.listen()  # whoever comes before the server is up waits, and is not refused
     server = uvicorn.Server(
