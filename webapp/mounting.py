@@ -25,7 +25,7 @@ from gradio.routes import App, templates
 from gradio.state_holder import SessionState, StateHolder
 
 from webapp.deps import Deps
-from webapp.found_at_once import quick_script
+from webapp.lighter_script import lighter_scripts
 from webapp.pages import all_pages, build_pages
 from webapp.routes.view_wall import ViewWall
 from webapp.theme import EARLY_HEAD, HEAD, theme
@@ -62,8 +62,7 @@ def mount(app: FastAPI, demo: gr.Blocks, pages: Collection[str], data_dir: Path)
         pwa=False,
     )
     _remember_little(view, demo)
-    if (script := quick_script(Path(BUILD_PATH_LIB))) is not None:
-        view.router.routes.insert(0, script)
+    view.router.routes[:0] = lighter_scripts(Path(BUILD_PATH_LIB))
     waiting = demo._queue.pending_event_ids_session  # by session hash; Gradio has no public way to ask
     wall = ViewWall(view, pages, lambda event, session: event in waiting.get(session, ()))
     app.router.routes.append(Mount("", wall))

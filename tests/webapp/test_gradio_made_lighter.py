@@ -8,7 +8,7 @@ from gradio.route_utils import BUILD_PATH_LIB
 from starlette.testclient import TestClient
 
 from tests.webapp.view import viewing
-from webapp.found_at_once import quick_script
+from webapp.lighter_script import CHANGES, lighter_scripts
 
 ROOT = Path(__file__).parents[2]
 LOADED = "import webapp.mounting, gradio.component_meta as meta; print(meta.create_or_modify_pyi.__module__)"
@@ -21,13 +21,19 @@ def test_the_web_process_imports_gradio_without_writing_type_stubs():
     assert done.stdout.split() == ["webapp.without_stubs"]
 
 
-def test_the_script_that_finds_components_is_the_changed_one_and_no_page_is_rendered_anew(tmp_path):
-    route = quick_script(Path(BUILD_PATH_LIB))
-    assert route is not None, "this version of Gradio looks for components in another way"
+CHANGED = (("_found=new WeakMap",), ("show_progress[e.fn_index]===`hidden`)return", "?.isConnected&&"))
+
+
+def test_the_scripts_are_the_changed_ones_and_no_page_is_rendered_anew(tmp_path):
+    routes = lighter_scripts(Path(BUILD_PATH_LIB))
+    assert sum(map(len, CHANGED)) == len(CHANGES)
+    assert len(routes) == len(CHANGED), "this version of Gradio does in another way what is changed"
     with viewing(tmp_path) as view:
         assert view.gradio.get_blocks().renderables == []
         with view.browser(view.house.person()) as browser:
-            answer = browser.get(route.path)
-            assert "javascript" in answer.headers["content-type"] and "immutable" in answer.headers["cache-control"]
-            assert answer.text.count("_found=new WeakMap") == 1
-        assert TestClient(view.gradio).get(route.path).text.count("_found=new WeakMap") == 0
+            for route, words in zip(routes, CHANGED, strict=True):
+                answer = browser.get(route.path)
+                assert "javascript" in answer.headers["content-type"] and "immutable" in answer.headers["cache-control"]
+                assert [answer.text.count(word) for word in words] == [1 for _ in words]
+                unchanged = TestClient(view.gradio).get(route.path).text
+                assert [unchanged.count(word) for word in words] == [0 for _ in words]
