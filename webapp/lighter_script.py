@@ -4,8 +4,8 @@
   has 400 of them and sends 100 values with every change: the walks took 1.5 of the 4 s of a browser's processor time
   that the page takes to open. What was found is remembered.
 - Each event tells all components of the page, twice, how far it has come. One that shows no progress tells none.
-- The clock of the loading screen goes on when the screen is gone: each open page drew 60 frames a second of nothing, 5 %
-  of a core. It ends with what it stands in.
+- The clock of the loading screen goes on when the screen is gone: each open page drew 60 frames a second of nothing for
+  5 % of a core. It ends with what it stands in.
 """
 
 import re
@@ -60,7 +60,7 @@ CHANGES = (
 
 
 def lighter_scripts(assets: Path) -> list[Route]:
-    """A route for each file with changes. A change whose place this version of Gradio has not is left out: it is slower."""
+    """A route for each file with changes. A change whose place this Gradio has not is left out: it is slower."""
     texts: dict[Path, str] = {}
     for change in CHANGES:
         for file in sorted(assets.glob(change.files)):

@@ -7,7 +7,7 @@ EARLY_HEAD = (
     '<meta name="description" content="Tuneroom: fine-tune language models with your team.">'
     '<link rel="icon" href="/ui/icon.svg" type="image/svg+xml">'
     '<link rel="stylesheet" href="/ui/tuneroom.css"><script src="/ui/theme.js"></script>'
-    '<script src="/ui/parts.js"></script>'
+    '<script src="/ui/parts.js"></script><script src="/ui/settle.js"></script>'
 )
 HEAD = (
     '<link rel="stylesheet" href="/ui/tuneroom.css"><script src="/ui/app.js" defer></script>'

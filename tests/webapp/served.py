@@ -28,10 +28,12 @@ class Served:
 
 
 @contextmanager
-def serving(house: House) -> Iterator[Served]:
+def serving(house: House, port: int = 0) -> Iterator[Served]:
+    """On `port`, or on a free one."""
     requests: list[str] = []
     bound = socket.socket(proto=socket.IPPROTO_TCP)  # asyncio sends at once only where a socket says that it is TCP
-    bound.bind(("127.0.0.1", 0))
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind(("127.0.0.1", port))
     bound.listen()  # whoever comes before the server is up waits, and is not refused
     server = uvicorn.Server(
         uvicorn.Config(

@@ -128,7 +128,7 @@ def test_every_methods_defaults_come_back_from_the_form(name):
 def test_a_changed_field_is_marked_and_its_way_back_is_known():
     filled = typed(schedule__epochs="7", lora__options__alpha="32.0")
     assert train_wish.changed(filled, HOUSE) == {"schedule.epochs"}
-    assert train_wish.default_of(train_wish.BY_KEY["schedule.epochs"], HOUSE) == 3
+    assert train_wish.defaults_of(HOUSE)["schedule.epochs"] == 3
 
 
 def test_a_share_is_typed_in_percent():

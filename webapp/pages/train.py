@@ -66,6 +66,7 @@ GO = """(path) => {
   try { localStorage.removeItem('tuneroom-train'); } catch { /* as above */ }
   location.assign(path);
 }"""
+SETTLE, SETTLED = (f"() => window.tuneroomSettle{d}('#train-look')" for d in ("", "d"))
 
 
 def build(deps: Deps) -> None:
@@ -93,18 +94,22 @@ def build(deps: Deps) -> None:
     tick = gr.Timer(REFRESH_SECONDS)
     tried = gr.State(False)  # after a refused start, what is missing stays marked until it is there
     writing = gr.State("")  # what a count of tokens depends on, as it was at the last refresh
+    told = gr.State(None)  # what was shown, so that only what changed is sent
     answer = Answer(deps, form, list(notes))
     shown = [card, yaml_bar, *notes.values(), *(slot.note for slot in form.slots.values()), percentile, percentile_note]
     keep = KEEP.replace("NAMES", json.dumps(form.keys))
     root = Context.root_block
     assert root is not None
     filled = on(root.load, answer.open, kept, [*form.inputs, form.mixer, head, start], js=KEPT)
-    on(filled.then, answer.watch, [*form.inputs, tried], shown)
-    changes = [component.change for component in form.inputs]
-    on(_any_of(changes), answer.watch, [*form.inputs, tried], shown, js=keep, trigger_mode="always_last")
+    # Filling the form changes dozens of fields at once, and typing one after the other: one look for a burst.
+    ask = gr.Button(elem_id="train-look", elem_classes="tr-hidden")
+    on(filled.then, None, js=SETTLE)
+    on(_any_of([component.change for component in form.inputs]), None, js=SETTLE)
+    looked = on(ask.click, answer.watch, [*form.inputs, tried, told], [told, *shown], js=keep)
+    on(looked.then, None, js=SETTLED)
+    on(looked.failure, None, js=SETTLED)
     beside = Beside(deps, form)
-    on(filled.then, beside.watch, form.inputs, [origin, sweep_note, start])
-    on(_any_of(changes), beside.watch, form.inputs, [origin, sweep_note, start], trigger_mode="always_last")
+    on(ask.click, beside.watch, form.inputs, [origin, sweep_note, start])
     knobs = [form.core[knob] for knob in train_sweep.KNOBS]
     on(form.slots[METHOD].component.change, beside.knobs, form.inputs, knobs)
     on(
@@ -114,8 +119,8 @@ def build(deps: Deps) -> None:
         [form.core[VALIDATION_FILE], form.slots[SHARE].component],
     )
     on(
-        tick.tick, answer.refresh, [*form.inputs, tried, writing],
-        [writing, form.core[BASE], form.core[FILE], *shown],
+        tick.tick, answer.refresh, [*form.inputs, tried, writing, told],
+        [writing, form.core[BASE], form.core[FILE], told, *shown],
     )  # fmt: skip
     options = [slot for slot in form.slots.values() if is_option(slot.field)]
     method = form.slots[METHOD].component
@@ -134,7 +139,7 @@ def build(deps: Deps) -> None:
         on(button.click, answer.cure(place), form.inputs, form.inputs)
     on(fill_in.click, answer.paste, [pasted, *form.inputs], [*form.inputs, paste_said, pasted])
     started = on(
-        start.click, answer.start, form.inputs, [go, start_said, tried, advanced, *shown], trigger_mode="once"
+        start.click, answer.start, form.inputs, [go, start_said, tried, advanced, told, *shown], trigger_mode="once"
     )  # fmt: skip
     on(started.then, None, go, None, js=GO)
 

@@ -18,9 +18,10 @@ from webapp.actions.show_training_choices import TrainingChoices, settings_of_ru
 from webapp.actions.token_counts import ask_counts
 from webapp.deps import Deps
 from webapp.pages.preset_menu import chosen, menu, preset_of
+from webapp.pages.told import Told, digests, what_changed
 from webapp.pages.train_form import Form, base_choices, file_choices, first_base
 from webapp.pages.train_seen import Seen, known_parts, look, with_problem
-from webapp.pages.train_shown import head_of, said, shown, suggested_name, who_is
+from webapp.pages.train_shown import BEFORE_NOTES, head_of, said, shown, suggested_name, who_is
 from webapp.pages.train_sweep import started
 from webapp.pages.wiring import asked, caller
 from webapp.views import fields, train_mix, train_wish, train_yaml
@@ -59,32 +60,35 @@ class Answer:
         return [*self.form.filled(typed, choices), mixer, head, gr.update(interactive=may)]
 
     def watch(self, request: gr.Request, *values: Any) -> list[Any]:
-        """The summary and all notes for what is typed now; the last value says whether a start was refused."""
-        *told, tried = values
-        me, typed = caller(request), self.form.typed(told)
+        """The summary and the notes for what is typed now, as far as they changed.
+
+        The last values say whether a start was refused, and what was shown before.
+        """
+        *written, tried, told = values
+        me, typed = caller(request), self.form.typed(written)
         seen = look(self.deps, me, typed, needs_all=tried)
         spec = seen.checked.spec
         # What is chosen is counted at once; what is typed letter by letter, once it stands for a while (`refresh`).
         if seen.must_count and spec is not None and not spec.data.template_arguments:
             self._count(me, seen)
-        return shown(self.form, self.notes, typed, seen)
+        return self._changed(told, typed, seen)
 
     def refresh(self, request: gr.Request, *values: Any) -> list[Any]:
         """As `watch`; and while something is awaited (an import, a check), what can be chosen.
 
-        The last value is the way of writing at the refresh before: one that stands since then is counted.
+        The last but one is the way of writing at the refresh before: one that stands since then is counted.
         """
-        *told, tried, before = values
-        me, typed = caller(request), self.form.typed(told)
+        *written, tried, before, told = values
+        me, typed = caller(request), self.form.typed(written)
         seen = look(self.deps, me, typed, needs_all=tried)
         now = _way_of_writing(seen)
         if seen.must_count and now == before:
             self._count(me, seen)
         if seen.choices.bases and seen.choices.files:
-            return [now, gr.skip(), gr.skip(), *shown(self.form, self.notes, typed, seen)]
+            return [now, gr.skip(), gr.skip(), *self._changed(told, typed, seen)]
         base = gr.update(choices=base_choices(seen.choices), value=typed[BASE] or first_base(seen.choices))
         file = gr.update(choices=file_choices(seen.choices))
-        return [now, base, file, *shown(self.form, self.notes, typed, seen)]
+        return [now, base, file, *self._changed(told, typed, seen)]
 
     def percentile(self, request: gr.Request, *values: Any) -> Any:
         """The longest row that 99 % of the sequences do not exceed; as it was where that is not known."""
@@ -135,9 +139,15 @@ class Answer:
         except AppError as error:
             return self._refused(typed, with_problem(seen, error, typed))
         kept = (gr.skip() for _ in shown(self.form, self.notes, typed, seen))
-        return [path, said(), False, gr.skip(), *kept]
+        return [path, said(), False, gr.skip(), gr.skip(), *kept]
 
     # -- parts of answers
+
+    def _changed(self, told: Told | None, typed: Typed, seen: Seen) -> list[Any]:
+        """What is told now, and of the parts those that changed; the note of the preset has other writers."""
+        parts = shown(self.form, self.notes, typed, seen)
+        now, changed = what_changed(told, parts, always=[BEFORE_NOTES + self.notes.index(PRESET)])
+        return [now, *changed]
 
     def _refused(self, typed: Typed, seen: Seen) -> list[Any]:
         """What was typed stays; the advanced fields open where one of them is at fault."""
@@ -147,7 +157,8 @@ class Answer:
         unplaced = [sentence for key, sentence in seen.problems.items() if not key]
         answer = said(unplaced or ["Everything that was typed is still here."], title)
         opens = gr.update(open=True) if is_advanced else gr.skip()
-        return ["", answer, True, opens, *shown(self.form, self.notes, typed, seen)]
+        parts = shown(self.form, self.notes, typed, seen)
+        return ["", answer, True, opens, digests(parts), *parts]
 
     def _count(self, me: Member, seen: Seen) -> None:
         if seen.checked.spec is not None and seen.choices.may_start:

@@ -131,7 +131,7 @@ class Presets:
     def resets(self, slot: Slot) -> Any:
         def reset(request: gr.Request, key: str) -> Any:
             preset = chosen(show_training_choices(self.deps, caller(request)), key)
-            return shown(slot.field, train_wish.default_of(slot.field, preset))
+            return shown(slot.field, train_wish.defaults_of(preset)[slot.field.key])
 
         return reset
 

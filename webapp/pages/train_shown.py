@@ -1,6 +1,6 @@
 """What stands around the Train page's fields for what is typed: the summary, a note below each. Asks nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from models.catalog.methods import METHODS
 from models.catalog.rates import recommended_of, recommended_rate, with_rate_of_rows
 from models.domain.access import Member
 from models.domain.objectives import hold_only_texts
-from models.domain.presets import HOUSE, AnyPreset
+from models.domain.presets import HOUSE
 from models.domain.training import TrainingSpec
 from webapp.actions.data_reports import StageState, TokensSeen
 from webapp.actions.show_training_choices import TrainingChoices
@@ -27,18 +27,27 @@ from webapp.views.markup import number, render
 from webapp.views.train_wish import BY_FILE, FILE, METHOD, NAME, PRESET, VALIDATION, VALIDATION_FILE, Typed
 
 AS_YOU_TYPE = "These figures follow the form as you type."
+BEFORE_NOTES = 2  # the summary and the YAML
 CORRECT_FIRST = "Correct what is marked to see what the run takes."
 
 
 def shown(form: Form, notes: Sequence[str], typed: Typed, seen: Seen) -> list[Any]:
     """In the order of `shown` in `build`: summary, YAML, the notes of `notes`, those of the fields, the percentile."""
     preset = chosen(seen.choices, typed[PRESET])
-    differs = train_wish.changed(typed, preset)
+    differs, default = train_wish.changed(typed, preset), train_wish.defaults_of(preset)
     return [
         card_of(seen, typed),
         render("train_yaml.html", text=_yaml(seen)),
         *(_note(key, typed, seen) for key in notes),
-        *(_field_note(_told_of(slot.field, typed), preset, differs, seen.problems) for slot in form.slots.values()),
+        *(
+            note_of(
+                _told_of(slot.field, typed),
+                default[key],
+                problem=seen.problems.get(key),
+                changed_from=preset.title if key in differs else None,
+            )
+            for key, slot in form.slots.items()
+        ),
         gr.update(interactive=seen.percentile_99 is not None and seen.choices.may_start),
         render("train_note.html", note=_percentile_note(seen), problem=None),
     ]
@@ -209,14 +218,6 @@ def _told_of(field: Field, typed: Typed) -> Field:
     """The method's own field says when to choose the chosen one."""
     method = METHODS.get(str(typed[METHOD])) if field.key == METHOD else None
     return field if method is None else replace(field, help=method.description)
-
-
-def _field_note(field: Field, preset: AnyPreset, differs: frozenset[str], problems: Mapping[str, str]) -> Any:
-    key = field.key
-    return note_of(
-        field, train_wish.default_of(field, preset), problem=problems.get(key),
-        changed_from=preset.title if key in differs else None,
-    )  # fmt: skip
 
 
 def _percentile_note(seen: Seen) -> str:

@@ -89,7 +89,12 @@ def duration(seconds: float | None) -> str:
 
 
 _ENVIRONMENT = Environment(
-    loader=PackageLoader("webapp"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    loader=PackageLoader("webapp"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    auto_reload=False,  # it would look at the file's time for each of the Train page's 70 notes
 )
 _ENVIRONMENT.filters.update(
     when=when, size=size, number=number, short_number=short_number, loss=loss, duration=duration, chip=chip

@@ -170,9 +170,10 @@ def changed(typed: Typed, preset: AnyPreset) -> frozenset[str]:
     )
 
 
-def default_of(field: Field, preset: AnyPreset) -> Any:
-    """The preset's value of this field."""
-    return fields.told(field, typed_of(spec_of(preset))[field.key])
+def defaults_of(preset: AnyPreset) -> dict[str, Any]:
+    """The preset's value of each field, by key."""
+    mine = typed_of(spec_of(preset))
+    return {field.key: fields.told(field, mine[field.key]) for field in FIELDS}
 
 
 def is_about_rows(field: Field) -> bool:
