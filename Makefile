@@ -3,6 +3,8 @@
 # CPU builds of torch saves several GB.
 
 PYTHON ?= python3
+# Where it is set, each process of the app would compile all of its source anew.
+unexport PYTHONDONTWRITEBYTECODE
 PIP_ARGS ?=
 ARGS ?=
 BIN := .venv/bin
@@ -34,7 +36,7 @@ up: $(INSTALLED)
 	$(BIN)/tuneroom up $(ARGS)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -q -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -q -n 3 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 harm: $(INSTALLED)
 	$(BIN)/python -m pytest -q tests/harm $(ARGS)
