@@ -7,6 +7,9 @@ PYTHON ?= python3
 unexport PYTHONDONTWRITEBYTECODE
 PIP_ARGS ?=
 ARGS ?=
+# One more than cores, as a test often waits; 4 GB of memory for each.
+WORKERS ?= $(shell $(PYTHON) -c "import os; memory = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE'); \
+  print(max(2, min(len(getattr(os, 'sched_getaffinity', lambda _: range(os.cpu_count()))(0)) + 1, memory // (4 * 10**9))))")
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
 INSTALLED := .venv/.installed
@@ -36,7 +39,7 @@ up: $(INSTALLED)
 	$(BIN)/tuneroom up $(ARGS)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -q -n 3 --dist loadscope --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 harm: $(INSTALLED)
 	$(BIN)/python -m pytest -q tests/harm $(ARGS)

@@ -171,7 +171,8 @@ def test_a_worker_that_was_asleep_past_its_lease_writes_nothing(each_house):
     [sleeper] = house.start_workers(1)
     [job] = house.submit(count=25, seconds_each=0.1, checkpoint_every=5)
     house.wait_for_step(job, 3)
-    with house.database.write():  # on SQLite nobody could write beside one that fell asleep while it wrote
+    with house.database.write() as session:  # on SQLite nobody could write beside one that fell asleep while it wrote
+        session.execute(text("SELECT 1"))  # a transaction begins with its first statement
         os.killpg(sleeper.pid, signal.SIGSTOP)
     house.start_workers(1)
     wait_for(lambda: house.job(job).fence == 2)
