@@ -14,7 +14,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo up test harm check fmt audit wheel screens bench-train bench-start bench-memory bench-gpu
+.PHONY: help install demo up test harm check fmt audit wheel screens bench-train bench-start bench-memory bench-pages bench-gpu
 
 help:
 	@echo "make demo    a real fine-tune, merged and asked, in about five minutes"
@@ -26,6 +26,7 @@ help:
 	@echo "make screens pictures of every page into docs/screens (needs Chromium)"
 	@echo "make bench-train  a training step beside transformers' Trainer and TRL: speed, memory, losses"
 	@echo "make bench-start  from a job to its first step, warm and cold, in 4 bits and full precision"
+	@echo "make bench-pages  what an open page costs a browser, and what an answer waits, beside the libraries as they are"
 	@echo "make bench-memory the memory estimate of the Train page against real trainings"
 	@echo "make bench-gpu    the same on a GPU: make bench-gpu BASE=org/name"
 	@echo "make audit   look the pinned versions up among known vulnerabilities (needs the network)"
@@ -73,6 +74,9 @@ bench-start: $(INSTALLED)
 
 bench-memory: $(INSTALLED)
 	$(BIN)/python -m benchmarks.memory $(ARGS)
+
+bench-pages: $(INSTALLED)
+	$(BIN)/python -m benchmarks.open_pages $(ARGS)
 
 bench-gpu: $(INSTALLED)
 	$(PIP) --no-build-isolation -e '.[bench]'
