@@ -10,7 +10,7 @@ from transformers import Lfm2Config, Lfm2ForCausalLM, MistralConfig, MistralForC
 from models.domain.training import Quantisation
 from tests.tiny import tiny_base
 from tests.training import training_job
-from tests.worker.test_lora_laws import ROWS, gradients, row, trained
+from tests.worker.test_training_laws import ROWS, gradients, row, trained
 from worker.device import device_facts
 from worker.loading import load_base
 from worker.methods.lora import fuse
