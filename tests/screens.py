@@ -126,6 +126,7 @@ def looking(site: Site, look: str) -> Iterator[Callable[[Screen], bytes]]:
             page.locator(".tr-right").wait_for()
         page.wait_for_timeout(SETTLED_MS)
         page.wait_for_function("() => !document.querySelector('[aria-busy=true]')")
+        page.wait_for_function("() => !document.body.innerText.includes('counting tokens')")
         if "#" in screen.path:
             page.locator(f"[data-key={screen.path.partition('#')[2]}]").scroll_into_view_if_needed()
         taken = page.screenshot(animations="disabled")
