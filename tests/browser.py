@@ -67,11 +67,7 @@ class Site:
 
     def page(self, person: Person | None = None, path: str = "/", **options) -> Page:
         """In a profile of its own. Where nothing else is asked for, in one that has Gradio's scripts from before."""
-        known = (
-            None
-            if options or self.returning is None or __import__("os").environ.get("NOPOOL")
-            else self.returning.taken(self.url, self._note)
-        )
+        known = None if options or self.returning is None else self.returning.taken(self.url, self._note)
         page = (self.context(person, **options) if known is None else self._signed_in(known, person)).new_page()
         page.goto(self.url + path)
         return page

@@ -248,3 +248,17 @@ def test_a_run_that_does_not_fit_is_made_to_fit_with_one_click(monkeypatch, requ
     assert yaml_of(page)["data"]["max_length"] == int(re.sub(r"\D", "", said.split("tokens")[0]))
     expect(page.locator(".tr-cures")).to_have_count(0)
     shot(page, "made-to-fit")
+
+
+def test_what_is_typed_is_kept_while_the_server_does_not_answer(site: Site):
+    page = filled(site.page(site.person(), "/train"))
+    page.get_by_text("Advanced: rows").click()
+    page.route("**/gradio_api/run/predict", lambda route: None)  # no answer ever comes
+    for typed in ("21", "22"):  # the second while the question of the first is under way
+        page.get_by_label("Rank", exact=True).fill(typed)
+        page.wait_for_function("(typed) => localStorage.getItem('tuneroom-train')?.includes(`\"${typed}\"`)", arg=typed)
+    page.unroute_all()
+    page.reload()
+    filled(page)
+    page.get_by_text("Advanced: rows").click()
+    expect(page.get_by_label("Rank", exact=True)).to_have_value("22")

@@ -8,13 +8,14 @@ from tests.browser import chromium
 from webapp.pages.told import what_changed
 
 __all__ = ["chromium"]
-SCRIPT = Path(__file__).parents[2] / "webapp" / "static" / "settle.js"
+SCRIPTS = Path(__file__).parents[2] / "webapp" / "static"
 
 
 def opened(chromium: Browser) -> Page:
     page = chromium.new_page()
     page.set_content("<div id='look'><button>look</button></div>")
-    page.add_script_tag(path=SCRIPT)
+    for name in ("parts.js", "settle.js"):
+        page.add_script_tag(path=SCRIPTS / name)
     page.evaluate("window.asked = 0; document.querySelector('button').onclick = () => { window.asked++; }; null")
     return page
 

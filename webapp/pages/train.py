@@ -59,14 +59,14 @@ KEEP = """(...values) => {
   const typed = Object.fromEntries(NAMES.map((name, index) => [name, values[index]]));
   const draft = JSON.stringify({ who, address: location.search, typed });
   try { if (who) localStorage.setItem('tuneroom-train', draft); } catch { /* no storage in private windows */ }
-  return values;
 }"""
 GO = """(path) => {
   if (!path) return;
   try { localStorage.removeItem('tuneroom-train'); } catch { /* as above */ }
   location.assign(path);
 }"""
-SETTLE, SETTLED = (f"() => window.tuneroomSettle{d}('#train-look')" for d in ("", "d"))
+SETTLE = "() => window.tuneroomSettle('#train-look')"
+SETTLED = "() => window.tuneroomSettled('#train-look')"
 
 
 def build(deps: Deps) -> None:
@@ -104,8 +104,9 @@ def build(deps: Deps) -> None:
     # Filling the form changes dozens of fields at once, and typing one after the other: one look for a burst.
     ask = gr.Button(elem_id="train-look", elem_classes="tr-hidden")
     on(filled.then, None, js=SETTLE)
-    on(_any_of([component.change for component in form.inputs]), None, js=SETTLE)
-    looked = on(ask.click, answer.watch, [*form.inputs, tried, told], [told, *shown], js=keep)
+    kept_then_settled = f"(...values) => {{ ({keep})(...values); ({SETTLE})(); }}"
+    on(_any_of([component.change for component in form.inputs]), None, form.inputs, js=kept_then_settled)
+    looked = on(ask.click, answer.watch, [*form.inputs, tried, told], [told, *shown])
     on(looked.then, None, js=SETTLED)
     on(looked.failure, None, js=SETTLED)
     beside = Beside(deps, form)

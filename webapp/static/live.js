@@ -65,16 +65,12 @@
   }, true);
 
   // The address is the page's state: a filter, a search or a page number is written there, then the page asks anew.
-  const press = (selector) => {
-    const element = document.querySelector(selector);
-    (element?.matches("button") ? element : element?.querySelector("button"))?.click();
-  };
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-address]");
     if (!button) return;
     event.preventDefault();
     window.tuneroomAddress(Object.fromEntries(new URLSearchParams(button.dataset.address)));
-    press(button.dataset.then);
+    window.tuneroomPress(button.dataset.then);
   });
   let typing;
   document.addEventListener("input", (event) => {
@@ -83,7 +79,7 @@
     clearTimeout(typing);
     typing = setTimeout(() => {
       window.tuneroomAddress({ [name]: event.target.value.trim(), page: "" });
-      press(event.target.dataset.then);
+      window.tuneroomPress(event.target.dataset.then);
     }, 250);
   });
 

@@ -1,6 +1,7 @@
-// What the scripts of the dataset pages share. Text only ever becomes textContent.
+// What the scripts of several pages share. Text only ever becomes textContent.
 //   tuneroomPart("p", "tr-hint", "words")            an element
 //   tuneroomSend("POST", path, body, signal)         {told} or {error: {message}}: always a sentence
+//   tuneroomPress("#dataset-ask")                     presses the button that this is, or that stands in it
 //   tuneroomGo({tab: "report"}, "#dataset-ask")       writes into the address, then lets the page ask anew
 //   tuneroomFollow(job id, (job) => ...)             null at its good end, else what went wrong
 //   tuneroomEach("[data-preview]", start)            calls start(element) once for each that appears on the page
@@ -54,11 +55,14 @@
     };
     document.readyState === "loading" ? document.addEventListener("DOMContentLoaded", watch) : watch();
   };
+  window.tuneroomPress = (selector) => {
+    const found = document.querySelector(selector);
+    (found?.matches("button") ? found : found?.querySelector("button"))?.click();
+  };
   // The address is the page's state: change it, then let the page ask anew by its hidden button.
   window.tuneroomGo = (changes, then) => {
     window.tuneroomAddress(changes);
-    const found = document.querySelector(then);
-    (found?.matches("button") ? found : found?.querySelector("button"))?.click();
+    window.tuneroomPress(then);
   };
   window.tuneroomNumber = (count) => Number(count).toLocaleString("en-US");
 })();

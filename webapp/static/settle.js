@@ -12,11 +12,8 @@
     return asked.get(selector);
   };
   const press = (selector) => {
-    const found = document.querySelector(selector);
-    const button = found?.matches("button") ? found : found?.querySelector("button");
-    if (!button) return;
     Object.assign(of(selector), { since: performance.now(), again: false });
-    button.click();
+    window.tuneroomPress(selector);
   };
   window.tuneroomSettle = (selector) => {
     const state = of(selector);

@@ -137,7 +137,7 @@
       if (request.status >= 200 && request.status < 300) {
         shown.end(`${amount(bytes)} · uploaded, now being checked`, false);
         setTimeout(() => shown.line.remove(), 6000);
-        press(zone.dataset.then);
+        window.tuneroomPress(zone.dataset.then);
       } else shown.end(sentenceOf(request), true);
       done();
     };
@@ -159,10 +159,6 @@
     if (request.status === 401) return "You are signed out. Sign in again and upload the file once more.";
     try { return JSON.parse(request.responseText).error.message; }
     catch { return `The server answered ${request.status}. Nothing was stored; try again.`; }
-  };
-  const press = (selector) => {
-    const element = document.querySelector(selector);
-    (element?.matches("button") ? element : element?.querySelector("button"))?.click();
   };
 
   const zoneOf = (event) => event.target.closest?.("[data-upload]");

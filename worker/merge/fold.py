@@ -42,8 +42,8 @@ def write_merged(
     shards = list(layout.shards())
     written: dict[str, str] = {}
     total_bytes = 0
+    changes = {**plan.folds, **plan.rows}
     for done, (file, names) in enumerate(shards, start=1):
-        changes = {**plan.folds, **plan.rows}
         tensors = {name: _stored(source(name), changes.get(name), plan.storage) for name in names}
         if plan.unties_head and (embedding := embedding_name(layout)) in tensors:
             tensors[HEAD] = _stored(source(embedding), plan.folds[HEAD], plan.storage)
